@@ -1,26 +1,485 @@
-//! Jobs with leases.
+//! Jobs with leases, attempts and caps by kind; also the inbox of accepted events.
+//!
+//! A worker claims a job and holds it by a lease that it renews; a lease that ends gives the job
+//! to another worker, and whatever the first one still reports is dropped. An attempt that failed
+//! waits longer each time; one too many makes the job a dead letter. Each kind has its own caps,
+//! so a flood of one tool holds up no other.
+//!
+//! Memory holds only jobs that wait or run. What accepted events said, and how they ended, lies
+//! in the store's rows, written in the same commit as the change.
+//!
+//! Durability: journalled. The answer to an accepted event and to the end of a job waits for the
+//! disk; claims and renewals are written and waited for by nobody. Leases are forgotten when the
+//! process starts, for their holders died with the one before.
+//!
+//! # Invariants
+//! - JQ-1: one worker holds a job.
+//! - JQ-2: a job finishes once; results on a lapsed lease are dropped.
+//! - JQ-3: a backlog never passes its cap.
+//! - JQ-4: attempts never pass the maximum.
+//! - JQ-5: a full tool never holds up another.
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// The caps of one partition.
+use serde::{Deserialize, Serialize};
+
+use crate::job::{AttemptOutcome, ClaimedJob, EventRow, EventStatus, JobKind, NewJob, QueueRules};
+use crate::key::{LeaseId, TimedId};
+use crate::machine::{Apply, Decision, RecordWrite};
+use crate::timestamp::Timestamp;
+
+/// What whoever hands in jobs is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PartitionRules {
-    /// Jobs that may wait.
-    pub queued_max: usize,
-    /// Jobs that may run at once.
-    pub running_max: usize,
+pub enum Enqueued {
+    /// All of them are in the queue.
+    Queued,
+    /// The backlog of this kind is full; none was taken.
+    Saturated(JobKind),
 }
 
-/// What holds for every job of a kind.
+/// What a worker that asks for a job is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimAnswer {
+    /// This one is yours.
+    Claimed(Box<ClaimedJob>),
+    /// There is none now; the next falls due in so long, if any waits.
+    Nothing {
+        /// When to ask again at the latest.
+        due_in: Option<Duration>,
+    },
+}
+
+/// What a worker that reports is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JobRules {
-    /// How long a worker may be silent before its job goes to another.
-    pub lease: Duration,
-    /// Attempts before a job is a dead letter.
-    pub max_attempts: u32,
-    /// The delay before the second attempt; it doubles with each.
-    pub retry_base: Duration,
-    /// The longest delay between attempts.
-    pub retry_cap: Duration,
-    /// How long a job may wait before it is given up.
-    pub ttl: Duration,
+pub enum Report {
+    /// The job is over.
+    Ended,
+    /// The job will be tried again.
+    WillRetry,
+    /// Your lease had ended; what you report was dropped.
+    Stale,
+}
+
+/// The queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobQueue {
+    next_lease: u64,
+    jobs: BTreeMap<TimedId, Job>,
+    partitions: Vec<Partition>,
+    /// Leases by their end.
+    ends: BTreeSet<(Timestamp, TimedId)>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Partition {
+    queued: BTreeSet<(Timestamp, TimedId)>,
+    running: usize,
+    done: u64,
+    dead: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Job {
+    kind: JobKind,
+    key: String,
+    payload: Option<String>,
+    enqueued_at: Timestamp,
+    attempts: u32,
+    state: JobState,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum JobState {
+    Queued { due: Timestamp },
+    Running { lease: LeaseId, worker: String, since: Timestamp, ends: Timestamp },
+}
+
+/// What a verb makes of the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JobChange {
+    /// Jobs came in.
+    Enqueued {
+        /// When.
+        at: Timestamp,
+        /// Which.
+        jobs: Vec<NewJob>,
+    },
+    /// A worker took one.
+    Claimed {
+        /// Which.
+        id: TimedId,
+        /// Who.
+        worker: String,
+        /// When.
+        at: Timestamp,
+        /// When its lease ends.
+        ends: Timestamp,
+    },
+    /// A worker renewed its lease.
+    Renewed {
+        /// On which job.
+        id: TimedId,
+        /// The lease's new end.
+        ends: Timestamp,
+    },
+    /// A job waits for its next attempt.
+    Requeued {
+        /// Which.
+        id: TimedId,
+        /// When it falls due.
+        due: Timestamp,
+        /// Attempts that count.
+        attempts: u32,
+    },
+    /// A job is over.
+    Ended {
+        /// Which.
+        id: TimedId,
+        /// Whether it was given up.
+        dead: bool,
+    },
+}
+
+/// How many jobs of one kind stand where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PartitionView {
+    /// Waiting.
+    pub queued: usize,
+    /// In workers' hands.
+    pub running: usize,
+    /// Done since the store was made.
+    pub done: u64,
+    /// Given up since the store was made.
+    pub dead: u64,
+    /// When the oldest waiting job was handed in.
+    pub oldest_queued: Option<Timestamp>,
+    /// Since when the longest running one runs.
+    pub oldest_running: Option<Timestamp>,
+}
+
+impl JobQueue {
+    /// Takes jobs in, all or none. `writes` (claims, bodies) are committed with them.
+    pub fn enqueue(
+        &self,
+        now: Timestamp,
+        rules: &QueueRules,
+        jobs: Vec<NewJob>,
+        writes: Vec<RecordWrite>,
+    ) -> Decision<Enqueued, JobChange> {
+        let fresh: Vec<_> =
+            jobs.into_iter().filter(|job| !self.jobs.contains_key(&job.id)).collect();
+        for kind in JobKind::all() {
+            let more = fresh.iter().filter(|job| job.kind == kind).count();
+            if more > 0 && self.queued(kind) + more > rules.partition(kind).queued_max {
+                return Decision::unchanged(Enqueued::Saturated(kind));
+            }
+        }
+        let rows = fresh.iter().filter_map(|job| event_row(now, job)).map(|row| row.write());
+        let rows = rows.collect();
+        if fresh.is_empty() {
+            return Decision::unchanged(Enqueued::Queued).writing(writes);
+        }
+        let change = JobChange::Enqueued { at: now, jobs: fresh };
+        Decision::new(Enqueued::Queued, change).writing(rows).writing(writes)
+    }
+
+    /// Gives `worker` the job that has been due longest, of a kind that is not at its cap.
+    pub fn claim(
+        &self,
+        now: Timestamp,
+        rules: &QueueRules,
+        worker: &str,
+    ) -> Decision<ClaimAnswer, JobChange> {
+        let open = JobKind::all()
+            .filter(|kind| self.running(*kind) < rules.partition(*kind).running_max)
+            .filter_map(|kind| self.partition(kind)?.queued.first().copied());
+        let Some((due, id)) = open.min() else {
+            return Decision::unchanged(ClaimAnswer::Nothing { due_in: None });
+        };
+        if due > now {
+            let due_in = Some(now.until(due));
+            return Decision::unchanged(ClaimAnswer::Nothing { due_in });
+        }
+        let job = &self.jobs[&id];
+        let ends = now.after(rules.job(job.kind).lease);
+        let claimed = ClaimedJob {
+            id,
+            kind: job.kind,
+            key: job.key.clone(),
+            payload: job.payload.clone(),
+            attempt: job.attempts + 1,
+            lease: LeaseId(self.next_lease),
+            ends,
+            enqueued_at: job.enqueued_at,
+        };
+        let change = JobChange::Claimed { id, worker: worker.into(), at: now, ends };
+        Decision::new(ClaimAnswer::Claimed(Box::new(claimed)), change)
+    }
+
+    /// Renews the lease of a worker that is still at it. `false` if it had ended.
+    pub fn renew(
+        &self,
+        now: Timestamp,
+        rules: &QueueRules,
+        id: TimedId,
+        lease: LeaseId,
+    ) -> Decision<bool, JobChange> {
+        match self.held(id, lease) {
+            Some(job) => {
+                let ends = now.after(rules.job(job.kind).lease);
+                Decision::new(true, JobChange::Renewed { id, ends })
+            }
+            None => Decision::unchanged(false),
+        }
+    }
+
+    /// Takes in what came of an attempt. `random` spreads the retries of jobs that failed together.
+    pub fn report(
+        &self,
+        now: Timestamp,
+        rules: &QueueRules,
+        (id, lease): (TimedId, LeaseId),
+        outcome: AttemptOutcome,
+        random: u64,
+    ) -> Decision<Report, JobChange> {
+        let Some(job) = self.held(id, lease) else {
+            return Decision::unchanged(Report::Stale);
+        };
+        match outcome {
+            AttemptOutcome::Done { writes } => end(now, id, job, None).writing(writes),
+            AttemptOutcome::Dead { error } => end(now, id, job, Some(error)),
+            AttemptOutcome::Retry { error, after } => {
+                let rules = rules.job(job.kind);
+                let ttl_spent = rules.ttl.is_some_and(|ttl| now >= job.enqueued_at.after(ttl));
+                if job.attempts >= rules.max_attempts || ttl_spent {
+                    return end(now, id, job, Some(error));
+                }
+                let delay = rules.backoff().jittered(job.attempts, random);
+                let due = now.after(delay.max(after.unwrap_or_default()));
+                requeue(id, job, due, job.attempts, Some(error))
+            }
+        }
+    }
+
+    /// Gives a job back unworked, as a worker does when the process drains: no attempt counts.
+    pub fn give_back(
+        &self,
+        now: Timestamp,
+        id: TimedId,
+        lease: LeaseId,
+    ) -> Decision<(), JobChange> {
+        match self.held(id, lease) {
+            Some(job) => requeue(id, job, now, job.attempts.saturating_sub(1), None).map(|_| ()),
+            None => Decision::unchanged(()),
+        }
+    }
+
+    /// Takes back one job whose lease has ended; call again until nothing changes.
+    pub fn sweep(&self, now: Timestamp, rules: &QueueRules) -> Decision<(), JobChange> {
+        let Some((_, id)) = self.ends.first().copied().filter(|(ends, _)| *ends <= now) else {
+            return Decision::unchanged(());
+        };
+        let job = &self.jobs[&id];
+        let error = "the worker's lease ended before it reported".to_owned();
+        if job.attempts >= rules.job(job.kind).max_attempts {
+            return end(now, id, job, Some(error)).map(|_| ());
+        }
+        requeue(id, job, now, job.attempts, Some(error)).map(|_| ())
+    }
+
+    /// Puts every running job back in line: the workers died with the process that ran them.
+    pub fn forget_leases(&mut self, now: Timestamp) {
+        let running: Vec<_> = self.ends.iter().map(|(_, id)| *id).collect();
+        for id in running {
+            let attempts = self.jobs[&id].attempts;
+            self.apply(&JobChange::Requeued { id, due: now, attempts });
+        }
+    }
+
+    /// Whether a job is in a worker's hands.
+    pub fn is_running(&self, id: TimedId) -> bool {
+        self.jobs.get(&id).is_some_and(|job| matches!(job.state, JobState::Running { .. }))
+    }
+
+    /// Which jobs are in workers' hands.
+    pub fn running_ids(&self) -> impl Iterator<Item = TimedId> + '_ {
+        self.ends.iter().map(|(_, id)| *id)
+    }
+
+    /// How many jobs of a kind stand where.
+    pub fn view(&self, kind: JobKind) -> PartitionView {
+        let Some(partition) = self.partition(kind) else { return PartitionView::default() };
+        let waiting = partition.queued.iter().map(|(_, id)| self.jobs[id].enqueued_at);
+        let running = self.ends.iter().filter_map(|(_, id)| match &self.jobs[id] {
+            Job { kind: of, state: JobState::Running { since, .. }, .. } if *of == kind => {
+                Some(*since)
+            }
+            Job { .. } => None,
+        });
+        PartitionView {
+            queued: partition.queued.len(),
+            running: partition.running,
+            done: partition.done,
+            dead: partition.dead,
+            oldest_queued: waiting.min(),
+            oldest_running: running.min(),
+        }
+    }
+
+    fn partition(&self, kind: JobKind) -> Option<&Partition> {
+        self.partitions.get(kind.index())
+    }
+
+    fn partition_mut(&mut self, kind: JobKind) -> &mut Partition {
+        if self.partitions.len() < JobKind::COUNT {
+            self.partitions.resize_with(JobKind::COUNT, Partition::default);
+        }
+        &mut self.partitions[kind.index()]
+    }
+
+    fn queued(&self, kind: JobKind) -> usize {
+        self.partition(kind).map_or(0, |partition| partition.queued.len())
+    }
+
+    fn running(&self, kind: JobKind) -> usize {
+        self.partition(kind).map_or(0, |partition| partition.running)
+    }
+
+    /// The job, if that lease is the one that holds it.
+    fn held(&self, id: TimedId, lease: LeaseId) -> Option<&Job> {
+        let job = self.jobs.get(&id)?;
+        match &job.state {
+            JobState::Running { lease: live, .. } if *live == lease => Some(job),
+            JobState::Running { .. } | JobState::Queued { .. } => None,
+        }
+    }
+
+    /// Takes a job out of the index that its state stands in.
+    fn unlist(&mut self, id: TimedId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let kind = job.kind;
+        match job.state.clone() {
+            JobState::Queued { due } => {
+                self.partition_mut(kind).queued.remove(&(due, id));
+            }
+            JobState::Running { ends, .. } => {
+                self.ends.remove(&(ends, id));
+                self.partition_mut(kind).running -= 1;
+            }
+        }
+    }
+
+    /// Puts a job into the queue, to fall due at `due`.
+    fn list_queued(&mut self, id: TimedId, due: Timestamp) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.state = JobState::Queued { due };
+            let kind = job.kind;
+            self.partition_mut(kind).queued.insert((due, id));
+        }
+    }
+}
+
+/// The row of a job that is an accepted event.
+fn event_row(now: Timestamp, job: &NewJob) -> Option<EventRow> {
+    let JobKind::Inbox(source) = job.kind else { return None };
+    Some(EventRow {
+        id: job.id,
+        source,
+        key: job.key.clone(),
+        status: EventStatus::Pending,
+        attempts: 0,
+        accepted_at: now,
+        done_at: None,
+        error: None,
+    })
+}
+
+fn row_of(id: TimedId, job: &Job, status: EventStatus, error: Option<String>) -> Option<EventRow> {
+    let new = NewJob { id, kind: job.kind, key: job.key.clone(), payload: None };
+    let row = event_row(job.enqueued_at, &new)?;
+    Some(EventRow { status, attempts: job.attempts, error, ..row })
+}
+
+/// The end of a job: done, or given up for the reason in `error`.
+fn end(
+    now: Timestamp,
+    id: TimedId,
+    job: &Job,
+    error: Option<String>,
+) -> Decision<Report, JobChange> {
+    let dead = error.is_some();
+    let status = if dead { EventStatus::Dead } else { EventStatus::Done };
+    let row =
+        row_of(id, job, status, error).map(|row| EventRow { done_at: Some(now), ..row }.write());
+    Decision::new(Report::Ended, JobChange::Ended { id, dead }).writing(row.into_iter().collect())
+}
+
+fn requeue(
+    id: TimedId,
+    job: &Job,
+    due: Timestamp,
+    attempts: u32,
+    error: Option<String>,
+) -> Decision<Report, JobChange> {
+    let row = row_of(id, job, EventStatus::Pending, error).map(|row| row.write());
+    Decision::new(Report::WillRetry, JobChange::Requeued { id, due, attempts })
+        .writing(row.into_iter().collect())
+}
+
+impl Apply<JobChange> for JobQueue {
+    fn apply(&mut self, change: &JobChange) {
+        match change {
+            JobChange::Enqueued { at, jobs } => {
+                for new in jobs {
+                    let job = Job {
+                        kind: new.kind,
+                        key: new.key.clone(),
+                        payload: new.payload.clone(),
+                        enqueued_at: *at,
+                        attempts: 0,
+                        state: JobState::Queued { due: *at },
+                    };
+                    self.jobs.insert(new.id, job);
+                    self.list_queued(new.id, *at);
+                }
+            }
+            JobChange::Claimed { id, worker, at, ends } => {
+                self.unlist(*id);
+                let lease = LeaseId(self.next_lease);
+                self.next_lease += 1;
+                if let Some(job) = self.jobs.get_mut(id) {
+                    job.attempts += 1;
+                    let worker = worker.clone();
+                    job.state = JobState::Running { lease, worker, since: *at, ends: *ends };
+                    let kind = job.kind;
+                    self.ends.insert((*ends, *id));
+                    self.partition_mut(kind).running += 1;
+                }
+            }
+            JobChange::Renewed { id, ends } => {
+                let Some(job) = self.jobs.get_mut(id) else { return };
+                if let JobState::Running { ends: old, .. } = &mut job.state {
+                    self.ends.remove(&(*old, *id));
+                    *old = *ends;
+                    self.ends.insert((*ends, *id));
+                }
+            }
+            JobChange::Requeued { id, due, attempts } => {
+                self.unlist(*id);
+                if let Some(job) = self.jobs.get_mut(id) {
+                    job.attempts = *attempts;
+                }
+                self.list_queued(*id, *due);
+            }
+            JobChange::Ended { id, dead } => {
+                self.unlist(*id);
+                if let Some(job) = self.jobs.remove(id) {
+                    let partition = self.partition_mut(job.kind);
+                    if *dead { partition.dead += 1 } else { partition.done += 1 }
+                }
+            }
+        }
+    }
 }

@@ -338,7 +338,7 @@ mod tests {
     }
 
     /// Written down when the hash was chosen: snapshots on disks name windows by it.
-    const HASH_OF_SESSION_ABC: &str = "unknown";
+    const HASH_OF_SESSION_ABC: &str = "30a4d02e41cfa1b0bd6d12876c89491f";
 
     #[test]
     fn parts_of_a_key_do_not_run_together() {

@@ -1,9 +1,26 @@
 //! Pure state machines, and where their state is kept.
+//!
+//! Nothing here reads a clock, draws lots, logs or waits: every rule can be proved by calling it in
+//! a loop. Read in this order: [`machine`] (the shape of all of them), [`timestamp`] and [`key`];
+//! then one concern at a time: [`rate_window`] and [`rate_shard`], [`circuit_breaker`],
+//! [`bulkhead`], [`idempotency`], [`job`] and [`job_queue`], [`stream_log`], [`threads`]; what
+//! supervision counts with: [`restart_intensity`], [`backoff`]; and how it all is kept:
+//! [`snapshot`], [`store`].
 
+pub mod backoff;
 pub mod bulkhead;
 pub mod circuit_breaker;
+pub mod idempotency;
+pub mod invariant;
+pub mod job;
 pub mod job_queue;
 pub mod key;
 pub mod machine;
+pub mod rate_shard;
 pub mod rate_window;
+pub mod restart_intensity;
+pub mod snapshot;
+pub mod store;
+pub mod stream_log;
+pub mod threads;
 pub mod timestamp;

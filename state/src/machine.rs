@@ -88,8 +88,7 @@ impl RecordWrite {
 }
 
 /// The tables of records: what grows with users and time and is read through the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Table {
@@ -105,17 +104,20 @@ pub enum Table {
     Messages = 5,
     /// Evidence: owner and identifier → what a source said.
     Evidence = 6,
+    /// Owners: who → how much they own.
+    Owners = 7,
 }
 
 impl Table {
     /// Every table, in the order of their numbers on disk.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Claims,
         Self::Events,
         Self::EventBodies,
         Self::Threads,
         Self::Messages,
         Self::Evidence,
+        Self::Owners,
     ];
 }
 

@@ -1,0 +1,389 @@
+//! Claims of idempotency keys: who handles a delivery, and which were handled before.
+//!
+//! A claim is a lease until its work is durable, then it is *done* until its life ends. Whoever
+//! claims names itself by a token, so that a claim asked twice by one caller is still its own and
+//! never mistaken for somebody else's. Work that failed gives its claim back; a holder that
+//! vanished loses it when the lease runs out.
+//!
+//! Done claims are rows of the store, written in the same commit as their work; what is kept here
+//! are the live leases and the newest done claims, at most `capacity` of them. Whoever finds no
+//! claim here asks the rows before it works (`actors/src/idempotency.rs` does).
+//!
+//! Durability: leases live in memory, done claims in the store's rows.
+//!
+//! # Invariants
+//! - ID-1: among claims of one key within its life exactly one is first.
+//! - ID-2: work that failed gives its claim back; a crash between claim and work loses nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::key::IdempotencyKey;
+use crate::machine::{Apply, Decision, RecordWrite, Table};
+use crate::rate_shard::ByHash;
+use crate::timestamp::Timestamp;
+
+/// Claims kept in memory by default; older done ones are found in the store.
+pub const DEFAULT_CAPACITY: usize = 200_000;
+
+/// Who claims: a number drawn once for each request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Claimant(pub u64);
+
+/// What a claimant is told about one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The key is the claimant's to work on, until the lease ends.
+    First,
+    /// Somebody else is working on it; ask again when that has ended.
+    Pending {
+        /// When its lease ends at the latest.
+        retry_after: Duration,
+    },
+    /// It was handled before.
+    Duplicate {
+        /// How many duplicates there were, this one included.
+        hits: u64,
+    },
+}
+
+/// The claims of one store.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Claims {
+    capacity: usize,
+    claims: ByHash<Kept>,
+    /// Done claims in the order they were done, for dropping the oldest.
+    done: VecDeque<u128>,
+    scopes: BTreeMap<String, ScopeCount>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    state: KeptState,
+    hits: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum KeptState {
+    Leased { by: Claimant, ends: Timestamp },
+    Done { until: Timestamp },
+}
+
+/// Claims of one scope since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScopeCount {
+    /// Keys that became done.
+    pub keys: u64,
+    /// Deliveries that were duplicates.
+    pub duplicates: u64,
+}
+
+/// What a verb makes of the claims.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClaimsChange {
+    /// One request claimed some keys and hit some duplicates.
+    Claimed {
+        /// Who.
+        by: Claimant,
+        /// Until when.
+        ends: Timestamp,
+        /// Keys now leased.
+        leased: Vec<IdempotencyKey>,
+        /// Keys that were handled before.
+        hit: Vec<IdempotencyKey>,
+    },
+    /// The work of some keys is durable.
+    Done {
+        /// Which keys.
+        keys: Vec<IdempotencyKey>,
+        /// Until when they are remembered.
+        until: Timestamp,
+    },
+    /// A claimant gave keys back.
+    GivenBack {
+        /// Which.
+        keys: Vec<IdempotencyKey>,
+    },
+    /// Claims whose life had ended by then are gone.
+    Expired {
+        /// By when.
+        by: Timestamp,
+    },
+}
+
+/// A row of the store: one finished claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimRow {
+    /// When the work became durable.
+    pub first_seen: Timestamp,
+    /// Until when a duplicate is recognised.
+    pub until: Timestamp,
+}
+
+impl ClaimRow {
+    /// The write that remembers `key` until `until`.
+    pub fn write(key: &IdempotencyKey, first_seen: Timestamp, until: Timestamp) -> RecordWrite {
+        RecordWrite::put(Table::Claims, key.row(), &Self { first_seen, until })
+    }
+}
+
+impl Claims {
+    /// No claims yet; at most `capacity` are kept.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            capacity: capacity.max(1),
+            claims: ByHash::default(),
+            done: VecDeque::new(),
+            scopes: BTreeMap::new(),
+        }
+    }
+
+    /// Decides the claims of one request, all at once, each key by itself and in order: a key
+    /// that stands twice in `keys` is first once and pending for its second place.
+    pub fn claim(
+        &self,
+        now: Timestamp,
+        by: Claimant,
+        keys: &[IdempotencyKey],
+        lease: Duration,
+    ) -> Decision<Vec<Claim>, ClaimsChange> {
+        let (mut leased, mut hit) = (Vec::new(), Vec::new());
+        let mut answers = Vec::with_capacity(keys.len());
+        for key in keys {
+            let answer = match self.live(now, key) {
+                _ if leased.contains(key) => Claim::Pending { retry_after: lease },
+                None => Claim::First,
+                Some(Kept { state: KeptState::Leased { by: holder, .. }, .. }) if *holder == by => {
+                    Claim::First
+                }
+                Some(Kept { state: KeptState::Leased { ends, .. }, .. }) => {
+                    Claim::Pending { retry_after: now.until(*ends) }
+                }
+                Some(Kept { state: KeptState::Done { .. }, hits }) => {
+                    Claim::Duplicate { hits: hits + 1 }
+                }
+            };
+            match answer {
+                Claim::First => leased.push(key.clone()),
+                Claim::Duplicate { .. } => hit.push(key.clone()),
+                Claim::Pending { .. } => {}
+            }
+            answers.push(answer);
+        }
+        if leased.is_empty() && hit.is_empty() {
+            return Decision::unchanged(answers);
+        }
+        let ends = now.after(lease);
+        Decision::new(answers, ClaimsChange::Claimed { by, ends, leased, hit })
+    }
+
+    /// Marks keys as done: their work and their rows are durable.
+    pub fn done(&self, keys: &[IdempotencyKey], until: Timestamp) -> Decision<(), ClaimsChange> {
+        Decision::new((), ClaimsChange::Done { keys: keys.to_vec(), until })
+    }
+
+    /// Gives back those of `keys` that `by` still holds.
+    pub fn give_back(&self, by: Claimant, keys: &[IdempotencyKey]) -> Decision<(), ClaimsChange> {
+        let own: Vec<_> = keys.iter().filter(|key| self.is_leased_by(by, key)).cloned().collect();
+        if own.is_empty() {
+            return Decision::unchanged(());
+        }
+        Decision::new((), ClaimsChange::GivenBack { keys: own })
+    }
+
+    /// Clears done claims whose life has ended.
+    pub fn sweep(&self, now: Timestamp) -> Decision<(), ClaimsChange> {
+        let ended = self.done.front().is_some_and(|oldest| self.has_ended(now, *oldest));
+        if !ended {
+            return Decision::unchanged(());
+        }
+        Decision::new((), ClaimsChange::Expired { by: now })
+    }
+
+    /// Keys and duplicates by scope, since the process started.
+    pub fn by_scope(&self) -> BTreeMap<String, ScopeCount> {
+        self.scopes.clone()
+    }
+
+    /// Claims in memory, leased and done.
+    pub fn len(&self) -> usize {
+        self.claims.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.claims.is_empty()
+    }
+
+    /// Forgets every lease: their holders died with the process that gave them.
+    pub fn forget_leases(&mut self) {
+        self.claims.retain(|_, kept| matches!(kept.state, KeptState::Done { .. }));
+    }
+
+    fn live(&self, now: Timestamp, key: &IdempotencyKey) -> Option<&Kept> {
+        self.claims.get(&key.hash()).filter(|kept| now < kept.state.ends())
+    }
+
+    fn is_leased_by(&self, by: Claimant, key: &IdempotencyKey) -> bool {
+        self.claims.get(&key.hash()).is_some_and(
+            |kept| matches!(kept.state, KeptState::Leased { by: holder, .. } if holder == by),
+        )
+    }
+
+    fn has_ended(&self, now: Timestamp, key: u128) -> bool {
+        self.claims.get(&key).is_none_or(|kept| kept.state.ends() <= now)
+    }
+
+    fn mark_done(&mut self, key: &IdempotencyKey, until: Timestamp) {
+        let hash = key.hash();
+        let kept = self
+            .claims
+            .entry(hash)
+            .or_insert(Kept { state: KeptState::Done { until: Timestamp::ZERO }, hits: 0 });
+        let was_done = matches!(kept.state, KeptState::Done { until } if until > Timestamp::ZERO);
+        kept.state = KeptState::Done { until };
+        if was_done {
+            return;
+        }
+        self.done.push_back(hash);
+        self.count(key.scope()).keys += 1;
+        while self.done.len() > self.capacity {
+            if let Some(oldest) = self.done.pop_front() {
+                self.claims.remove(&oldest);
+            }
+        }
+    }
+
+    fn count(&mut self, scope: &str) -> &mut ScopeCount {
+        if !self.scopes.contains_key(scope) {
+            self.scopes.insert(scope.to_owned(), ScopeCount::default());
+        }
+        self.scopes.get_mut(scope).expect("it was put in above")
+    }
+}
+
+impl KeptState {
+    fn ends(self) -> Timestamp {
+        match self {
+            Self::Leased { ends, .. } => ends,
+            Self::Done { until } => until,
+        }
+    }
+}
+
+impl Apply<ClaimsChange> for Claims {
+    fn apply(&mut self, change: &ClaimsChange) {
+        match change {
+            ClaimsChange::Claimed { by, ends, leased, hit } => {
+                for key in leased {
+                    let state = KeptState::Leased { by: *by, ends: *ends };
+                    self.claims.insert(key.hash(), Kept { state, hits: 0 });
+                }
+                for key in hit {
+                    if let Some(kept) = self.claims.get_mut(&key.hash()) {
+                        kept.hits += 1;
+                    }
+                    self.count(key.scope()).duplicates += 1;
+                }
+            }
+            ClaimsChange::Done { keys, until } => {
+                for key in keys {
+                    self.mark_done(key, *until);
+                }
+            }
+            ClaimsChange::GivenBack { keys } => {
+                for key in keys {
+                    self.claims.remove(&key.hash());
+                }
+            }
+            ClaimsChange::Expired { by } => {
+                while let Some(oldest) = self.done.front().copied() {
+                    if !self.has_ended(*by, oldest) {
+                        return;
+                    }
+                    self.done.pop_front();
+                    self.claims.remove(&oldest);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(30);
+    const ME: Claimant = Claimant(1);
+    const OTHER: Claimant = Claimant(2);
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    fn key(id: &str) -> IdempotencyKey {
+        IdempotencyKey::whatsapp_message(id)
+    }
+
+    fn claim(claims: &mut Claims, seconds: u64, by: Claimant, ids: &[&str]) -> Vec<Claim> {
+        let keys: Vec<_> = ids.iter().map(|id| key(id)).collect();
+        claims.claim(at(seconds), by, &keys, LEASE).settle(claims)
+    }
+
+    fn pending(seconds: u64) -> Claim {
+        Claim::Pending { retry_after: Duration::from_secs(seconds) }
+    }
+
+    #[test]
+    fn a_claim_is_first_once_pending_while_worked_on_and_then_a_duplicate() {
+        let mut claims = Claims::new(10);
+        assert_eq!(
+            claim(&mut claims, 0, ME, &["a", "b", "a"]),
+            [Claim::First, Claim::First, pending(30)]
+        );
+        assert_eq!(claim(&mut claims, 10, OTHER, &["a"]), [pending(20)]);
+        claims.done(&[key("a")], at(1000)).settle(&mut claims);
+        assert_eq!(
+            claim(&mut claims, 11, OTHER, &["a", "c"]),
+            [Claim::Duplicate { hits: 1 }, Claim::First]
+        );
+        assert_eq!(claim(&mut claims, 12, OTHER, &["a"]), [Claim::Duplicate { hits: 2 }]);
+        let counts = ScopeCount { keys: 1, duplicates: 2 };
+        assert_eq!(claims.by_scope(), BTreeMap::from([("whatsapp_message".into(), counts)]));
+    }
+
+    #[test]
+    fn a_claim_asked_again_by_its_holder_is_still_its_own() {
+        let mut claims = Claims::new(10);
+        assert_eq!(claim(&mut claims, 0, ME, &["a"]), [Claim::First]);
+        assert_eq!(claim(&mut claims, 1, ME, &["a"]), [Claim::First]);
+        assert_eq!(claim(&mut claims, 1, OTHER, &["a"]), [pending(30)]);
+    }
+
+    #[test]
+    fn a_holder_that_vanished_loses_its_claim_with_its_lease() {
+        let mut claims = Claims::new(10);
+        assert_eq!(claim(&mut claims, 0, ME, &["a"]), [Claim::First]);
+        assert_eq!(claim(&mut claims, 30, OTHER, &["a"]), [Claim::First]);
+        claims.give_back(ME, &[key("a")]).settle(&mut claims);
+        assert_eq!(claim(&mut claims, 31, ME, &["a"]), [pending(29)], "it is not ME's to give");
+        claims.give_back(OTHER, &[key("a")]).settle(&mut claims);
+        assert_eq!(claim(&mut claims, 31, ME, &["a"]), [Claim::First]);
+    }
+
+    #[test]
+    fn done_claims_end_by_time_and_the_oldest_go_first_when_memory_is_full() {
+        let mut claims = Claims::new(2);
+        for id in ["a", "b", "c"] {
+            assert_eq!(claim(&mut claims, 0, ME, &[id]), [Claim::First]);
+            claims.done(&[key(id)], at(100)).settle(&mut claims);
+        }
+        assert_eq!(claim(&mut claims, 1, ME, &["b"]), [Claim::Duplicate { hits: 1 }]);
+        assert_eq!(claims.len(), 2, "the store's row of \"a\" remembers it");
+        claims.sweep(at(100)).settle(&mut claims);
+        assert!(claims.is_empty());
+    }
+}

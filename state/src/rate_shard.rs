@@ -1,0 +1,320 @@
+//! Many keys' windows under one bound of memory.
+//!
+//! A shard keeps at most `capacity` windows. When it is full, a window that has ended makes room;
+//! if none has, the new key is counted in its bucket's one *overflow window*: a live window is
+//! never dropped, for dropping one would admit its key anew.
+//!
+//! Durability: snapshotted. What was counted since the last snapshot is kept beside the actor, so
+//! only a crash of the process can lose it.
+//!
+//! # Invariants
+//! - RW-3: a key lives in one shard (the key itself names it: `ClientKey::shard`).
+//! - RW-4: memory is bounded, and no live window is dropped to keep it so.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::key::{Bucket, ClientKey};
+use crate::machine::{Apply, Decision};
+use crate::rate_window::{Admission, Counted, Limit, RateWindow};
+use crate::timestamp::Timestamp;
+
+/// Windows that one shard keeps by default: 16 shards hold a million callers.
+pub const DEFAULT_CAPACITY: usize = 65_536;
+
+/// Windows that an opening one may sweep away: two, so that ended ones go faster than new come.
+const SWEPT_PER_OPENING: usize = 2;
+
+/// The keys are hashes already; hashing them again would cost more than the look-up.
+#[derive(Default, Clone)]
+pub struct AlreadyHashed(u64);
+
+impl Hasher for AlreadyHashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+    fn write_u128(&mut self, hash: u128) {
+        // The low half, less the bits that chose the shard.
+        self.0 = (hash >> 4) as u64;
+    }
+}
+
+/// A map by hashed keys.
+pub type ByHash<V> = HashMap<u128, V, BuildHasherDefault<AlreadyHashed>>;
+
+/// A key's window and the span it was counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    bucket: Bucket,
+    window: RateWindow,
+    per: Duration,
+}
+
+impl Kept {
+    fn has_ended(&self, now: Timestamp) -> bool {
+        !self.window.is_live(now, self.per)
+    }
+}
+
+/// One shard of the rate limiter.
+#[derive(Clone, Debug)]
+pub struct RateShard {
+    capacity: usize,
+    windows: ByHash<Kept>,
+    /// Keys of each bucket in the order their windows opened; an entry whose window has opened
+    /// anew since is stale and swept like an ended one.
+    openings: Vec<VecDeque<(Timestamp, u128)>>,
+    /// Where keys are counted that found no room, one window a bucket.
+    overflow: Vec<RateWindow>,
+}
+
+/// What an admission makes of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardCounted {
+    key: ClientKey,
+    counted: Counted,
+    per: Duration,
+    place: Place,
+}
+
+/// Where a call is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Place {
+    /// In the key's own window; this one goes to make room.
+    Own { evicted: Option<u128> },
+    /// In the bucket's overflow window.
+    Overflow,
+}
+
+/// What one shard holds, for operators.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ShardView {
+    /// Windows kept, ended ones included.
+    pub windows: usize,
+    /// The most it keeps.
+    pub capacity: usize,
+}
+
+/// What decides a key, for `GET /ops/explain`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// Calls used of the window that counts the key.
+    pub used: u64,
+    /// How long that window stays open; `None` if none is open.
+    pub resets_in: Option<Duration>,
+    /// Whether the key has no window of its own for want of room.
+    pub overflow: bool,
+}
+
+impl RateShard {
+    /// A shard that keeps at most `capacity` windows.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            capacity: capacity.max(1),
+            windows: ByHash::default(),
+            openings: vec![VecDeque::new(); Bucket::ALL.len()],
+            overflow: vec![RateWindow::default(); Bucket::ALL.len()],
+        }
+    }
+
+    /// Decides one call of `key`.
+    pub fn admit(
+        &self,
+        now: Timestamp,
+        key: ClientKey,
+        limit: Limit,
+    ) -> Decision<Admission, ShardCounted> {
+        let own = self.windows.get(&key.hash).map(|kept| kept.window);
+        let (window, place) = match own {
+            Some(window) => (window, Place::Own { evicted: None }),
+            None => self.place_for_new(now, key),
+        };
+        window.admit(now, limit).wrap(|counted| ShardCounted {
+            key,
+            counted,
+            per: limit.per,
+            place,
+        })
+    }
+
+    /// Says what would decide a call of `key`, and decides none.
+    pub fn explain(&self, now: Timestamp, key: ClientKey, limit: Limit) -> Explained {
+        let own = self.windows.get(&key.hash).map(|kept| kept.window);
+        let (window, place) = match own {
+            Some(window) => (window, Place::Own { evicted: None }),
+            None => self.place_for_new(now, key),
+        };
+        let live = window.is_live(now, limit.per);
+        Explained {
+            used: if live { window.used() } else { 0 },
+            resets_in: live.then(|| now.until(window.opened().after(limit.per))),
+            overflow: place == Place::Overflow,
+        }
+    }
+
+    /// What operators see.
+    pub fn view(&self) -> ShardView {
+        ShardView { windows: self.windows.len(), capacity: self.capacity }
+    }
+
+    /// Where a key without a window is counted.
+    fn place_for_new(&self, now: Timestamp, key: ClientKey) -> (RateWindow, Place) {
+        let fresh = RateWindow::default();
+        if self.windows.len() < self.capacity {
+            return (fresh, Place::Own { evicted: None });
+        }
+        match self.first_ended(now) {
+            Some(ended) => (fresh, Place::Own { evicted: Some(ended) }),
+            None => (self.overflow[key.bucket.index()], Place::Overflow),
+        }
+    }
+
+    /// An ended window, if the oldest of some bucket has ended.
+    fn first_ended(&self, now: Timestamp) -> Option<u128> {
+        self.openings.iter().find_map(|opened| {
+            let (_, key) = opened.iter().find(|(when, key)| !self.is_stale(*when, *key))?;
+            self.windows.get(key).filter(|kept| kept.has_ended(now)).map(|_| *key)
+        })
+    }
+
+    /// Whether an entry of the openings speaks of a window that is gone or has opened anew.
+    fn is_stale(&self, opened: Timestamp, key: u128) -> bool {
+        self.windows.get(&key).is_none_or(|kept| kept.window.opened() != opened)
+    }
+
+    /// Drops up to a few ended windows of a bucket, oldest first.
+    fn sweep(&mut self, bucket: Bucket, now: Timestamp) {
+        for _ in 0..SWEPT_PER_OPENING {
+            let Some(&(opened, key)) = self.openings[bucket.index()].front() else { return };
+            let stale = self.is_stale(opened, key);
+            if !stale && !self.windows[&key].has_ended(now) {
+                return;
+            }
+            self.openings[bucket.index()].pop_front();
+            if !stale {
+                self.windows.remove(&key);
+            }
+        }
+    }
+}
+
+impl Apply<ShardCounted> for RateShard {
+    fn apply(&mut self, change: &ShardCounted) {
+        let bucket = change.key.bucket;
+        let Place::Own { evicted } = change.place else {
+            self.overflow[bucket.index()].apply(&change.counted);
+            return;
+        };
+        if let Some(key) = evicted {
+            self.windows.remove(&key);
+        }
+        let opened_now = change.counted.used == 1;
+        if opened_now {
+            self.sweep(bucket, change.counted.opened);
+            self.openings[bucket.index()].push_back((change.counted.opened, change.key.hash));
+        }
+        let kept = self.windows.entry(change.key.hash).or_insert_with(|| Kept {
+            bucket,
+            window: RateWindow::default(),
+            per: change.per,
+        });
+        kept.window.apply(&change.counted);
+        kept.per = change.per;
+    }
+}
+
+/// The saved form: windows as a list, oldest first, so that the openings can be made again.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    capacity: usize,
+    windows: Vec<(u128, Kept)>,
+    overflow: Vec<RateWindow>,
+}
+
+impl Serialize for RateShard {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut windows: Vec<_> = self.windows.iter().map(|(key, kept)| (*key, *kept)).collect();
+        windows.sort_by_key(|(key, kept)| (kept.window.opened(), *key));
+        Saved { capacity: self.capacity, windows, overflow: self.overflow.clone() }.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for RateShard {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let saved = Saved::deserialize(from)?;
+        let mut shard = Self::new(saved.capacity);
+        for (key, kept) in saved.windows {
+            shard.openings[kept.bucket.index()].push_back((kept.window.opened(), key));
+            shard.windows.insert(key, kept);
+        }
+        // A bucket added since the snapshot was written starts with a fresh overflow window.
+        for (slot, window) in shard.overflow.iter_mut().zip(saved.overflow) {
+            *slot = window;
+        }
+        Ok(shard)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE_PER_SECOND: Limit = Limit { calls: 1, per: Duration::from_secs(1) };
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn caller(name: &str) -> ClientKey {
+        ClientKey::session(Bucket::ChatStream, name)
+    }
+
+    fn admitted(shard: &mut RateShard, millis: u64, name: &str) -> bool {
+        let admission = shard.admit(at(millis), caller(name), ONE_PER_SECOND).settle(shard);
+        matches!(admission, Admission::Admitted { .. })
+    }
+
+    #[test]
+    fn a_full_shard_counts_new_keys_together_and_drops_no_live_window() {
+        let mut shard = RateShard::new(2);
+        assert!(admitted(&mut shard, 0, "a"));
+        assert!(admitted(&mut shard, 500, "b"));
+        assert!(admitted(&mut shard, 600, "c"), "the overflow window admits its one call");
+        assert!(!admitted(&mut shard, 700, "d"), "and refuses every other new key");
+        assert!(!admitted(&mut shard, 999, "a"), "a live window was not dropped for them");
+        assert!(admitted(&mut shard, 1000, "e"), "an ended window makes room");
+        assert!(!admitted(&mut shard, 1001, "b"), "but only an ended one");
+        assert_eq!(shard.view().windows, 2);
+    }
+
+    #[test]
+    fn ended_windows_go_as_new_ones_open() {
+        let mut shard = RateShard::new(1000);
+        for caller in 0..100 {
+            assert!(admitted(&mut shard, 0, &caller.to_string()));
+        }
+        for caller in 100..200 {
+            assert!(admitted(&mut shard, 1000, &caller.to_string()));
+        }
+        assert_eq!(shard.view().windows, 100);
+    }
+
+    #[test]
+    fn a_saved_shard_refuses_whom_it_had_refused() {
+        let mut shard = RateShard::new(2);
+        assert!(admitted(&mut shard, 0, "a"));
+        let saved = serde_json::to_string(&shard).unwrap();
+        let mut restored: RateShard = serde_json::from_str(&saved).unwrap();
+        assert!(!admitted(&mut restored, 1, "a"));
+        assert!(admitted(&mut restored, 1, "b"));
+        assert_eq!(serde_json::to_string(&shard).unwrap(), saved);
+    }
+}

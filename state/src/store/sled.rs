@@ -1,0 +1,374 @@
+//! A store on disk, by sled 0.34.
+//!
+//! Three facts of that engine shape this file. Its flush does not fsync on Linux, so `sync` also
+//! syncs the data file itself. Values over 4 KiB grow pages that it moves into files which nothing
+//! syncs, so longer values are kept in pieces. And a second open of the same files fails while any
+//! handle of the first lives, so readers borrow the tree and never keep it.
+//!
+//! All of it is one tree, for only a batch on one tree is atomic. Keys begin with a letter:
+//! `j` journal, `s` snapshot, `r` record (table number, key), `p` further piece of one of these.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+
+use sled::{Batch, Tree};
+
+use super::{Commit, JournalRecord, Store, StoreError, decode_change, encode_change};
+use crate::machine::{Order, ReadError, Records, Scan, Table};
+
+/// The longest piece of a value; sled keeps pages of such values out of its blob files.
+const PIECE_BYTES: usize = 4000;
+
+/// What stands before the first piece: how many follow, and which write made them.
+const HEADER_BYTES: usize = 8;
+
+/// Memory for pages; a store larger than that is read from disk.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Records that one step of cutting the journal removes.
+const CUT_STEP: usize = 512;
+
+/// A store in a directory.
+pub struct SledStore {
+    tree: Arc<RwLock<Option<Tree>>>,
+    db: sled::Db,
+    data_file: File,
+    seq: u64,
+}
+
+impl SledStore {
+    /// Opens the store in `directory`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] if another process has it open, [`StoreError::Corrupt`] if its files
+    /// make no sense, [`StoreError::Io`] for all else.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let db = sled::Config::new()
+            .path(directory)
+            .cache_capacity(CACHE_BYTES)
+            .mode(sled::Mode::HighThroughput)
+            .flush_every_ms(None)
+            .open()
+            .map_err(|error| opening(directory, error))?;
+        let tree = db.open_tree("sendcat").map_err(|error| opening(directory, error))?;
+        let data_file = File::open(data_file_of(directory))
+            .map_err(|error| StoreError::Io(format!("{}: {error}", directory.display())))?;
+        let seq = last_seq_of(&tree)?;
+        Ok(Self { tree: Arc::new(RwLock::new(Some(tree))), db, data_file, seq })
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&Tree) -> Result<T, sled::Error>) -> Result<T, StoreError> {
+        let tree = self.tree.read().expect("no holder panics");
+        let tree = tree.as_ref().ok_or_else(|| StoreError::Io("the store is closed".into()))?;
+        work(tree).map_err(engine)
+    }
+}
+
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        // Readers hold the lock, not the tree: once this is gone the files can be opened again.
+        *self.tree.write().expect("no holder panics") = None;
+    }
+}
+
+impl Store for SledStore {
+    fn apply(&mut self, commits: &[Commit]) -> Result<u64, StoreError> {
+        let mut seq = self.seq;
+        for commit in commits {
+            let mut batch = Batch::default();
+            let change = commit.change.as_ref().map(encode_change).transpose()?;
+            self.with(|tree| {
+                if let Some(change) = &change {
+                    seq += 1;
+                    put(tree, &mut batch, &journal_key(seq), change)?;
+                }
+                for write in &commit.writes {
+                    let key = record_key(write.table, &write.key);
+                    match &write.value {
+                        Some(value) => put(tree, &mut batch, &key, value)?,
+                        None => remove(tree, &mut batch, &key)?,
+                    }
+                }
+                tree.apply_batch(batch)
+            })?;
+        }
+        self.seq = seq;
+        Ok(seq)
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.db.flush().map_err(engine)?;
+        self.data_file.sync_data().map_err(|error| StoreError::Io(error.to_string()))
+    }
+
+    fn last_seq(&self) -> u64 {
+        self.seq
+    }
+
+    fn journal_after(&self, after: u64) -> Result<Vec<JournalRecord>, StoreError> {
+        let from = journal_key(after.saturating_add(1));
+        let entries = self.with(|tree| {
+            let within = tree.range(from..vec![b'k']);
+            within
+                .map(|entry| {
+                    let (key, first) = entry?;
+                    let value = whole(tree, &key, &first)?;
+                    Ok((key, value))
+                })
+                .collect::<Result<Vec<_>, sled::Error>>()
+        })?;
+        entries
+            .into_iter()
+            .map(|(key, value)| {
+                let seq = seq_of(&key)
+                    .ok_or_else(|| StoreError::Corrupt("a journal key is not a number".into()))?;
+                let torn = || StoreError::Corrupt(format!("journal record {seq} lacks a piece"));
+                decode_change(seq, &value.ok_or_else(torn)?)
+            })
+            .collect()
+    }
+
+    fn cut_journal(&mut self, upto: u64) -> Result<(), StoreError> {
+        loop {
+            let gone = self.with(|tree| {
+                // The newest record stays: its number is where counting goes on after a restart.
+                let end = journal_key(upto.min(self.seq.saturating_sub(1)).saturating_add(1));
+                let mut batch = Batch::default();
+                let mut gone = 0;
+                for entry in tree.range(journal_key(0)..end).keys().take(CUT_STEP) {
+                    remove(tree, &mut batch, &entry?)?;
+                    gone += 1;
+                }
+                tree.apply_batch(batch)?;
+                Ok(gone)
+            })?;
+            if gone < CUT_STEP {
+                return Ok(());
+            }
+        }
+    }
+
+    fn put_snapshot(&mut self, name: &str, sealed: &[u8]) -> Result<(), StoreError> {
+        self.with(|tree| {
+            let mut batch = Batch::default();
+            put(tree, &mut batch, &snapshot_key(name), sealed)?;
+            tree.apply_batch(batch)
+        })
+    }
+
+    fn snapshot(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let key = snapshot_key(name);
+        let found = self.with(|tree| read_whole(tree, &key))?;
+        Ok(found)
+    }
+
+    fn reader(&self) -> Arc<dyn Records + Send + Sync> {
+        Arc::new(SledReader { tree: Arc::clone(&self.tree) })
+    }
+
+    fn size_on_disk(&self) -> u64 {
+        self.db.size_on_disk().unwrap_or(0)
+    }
+}
+
+/// Reads while the owner of the store writes.
+struct SledReader {
+    tree: Arc<RwLock<Option<Tree>>>,
+}
+
+impl SledReader {
+    fn with<T>(&self, work: impl FnOnce(&Tree) -> Result<T, sled::Error>) -> Result<T, ReadError> {
+        let tree = self.tree.read().expect("no holder panics");
+        let tree = tree.as_ref().ok_or_else(|| ReadError("the store is closed".into()))?;
+        work(tree).map_err(|error| ReadError(error.to_string()))
+    }
+}
+
+impl Records for SledReader {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        let key = record_key(table, key);
+        self.with(|tree| read_whole(tree, &key))
+    }
+
+    fn scan(&self, table: Table, scan: Scan<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
+        let prefix = record_key(table, scan.prefix);
+        let beyond = scan.beyond.map(|key| record_key(table, key));
+        let stays = |key: &[u8]| match (&beyond, scan.order) {
+            (None, _) => true,
+            (Some(beyond), Order::Ascending) => key > beyond.as_slice(),
+            (Some(beyond), Order::Descending) => key < beyond.as_slice(),
+        };
+        let wanted = |tree: &Tree, key: sled::IVec, first: sled::IVec| {
+            let value = whole(tree, &key, &first)?;
+            Ok::<_, sled::Error>(value.map(|value| (key[2..].to_vec(), value)))
+        };
+        let start = match (&beyond, scan.order) {
+            (Some(beyond), Order::Ascending) if *beyond > prefix => beyond.clone(),
+            (_, _) => prefix.clone(),
+        };
+        let end = match (&beyond, scan.order) {
+            (Some(beyond), Order::Descending) => Some(beyond.clone()),
+            (_, _) => successor(&prefix),
+        };
+        self.with(|tree| {
+            let range = match end {
+                Some(end) if end <= start => return Ok(Vec::new()),
+                Some(end) => tree.range(start..end),
+                None => tree.range(start..),
+            };
+            let mut found = Vec::new();
+            let mut take = |entry: Result<(sled::IVec, sled::IVec), sled::Error>| {
+                let (key, first) = entry?;
+                if stays(&key) && key.starts_with(&prefix) {
+                    found.extend(wanted(tree, key, first)?);
+                }
+                Ok::<_, sled::Error>(found.len() < scan.limit)
+            };
+            match scan.order {
+                Order::Ascending => for_each_while(range, &mut take)?,
+                Order::Descending => for_each_while(range.rev(), &mut take)?,
+            }
+            found.truncate(scan.limit);
+            Ok(found)
+        })
+    }
+}
+
+fn for_each_while<T>(
+    items: impl Iterator<Item = T>,
+    take: &mut impl FnMut(T) -> Result<bool, sled::Error>,
+) -> Result<(), sled::Error> {
+    for item in items {
+        if !take(item)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn data_file_of(directory: &Path) -> PathBuf {
+    directory.join("db")
+}
+
+fn journal_key(seq: u64) -> Vec<u8> {
+    [b"j".as_slice(), &seq.to_be_bytes()].concat()
+}
+
+fn seq_of(journal_key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(journal_key.get(1..)?.try_into().ok()?))
+}
+
+fn snapshot_key(name: &str) -> Vec<u8> {
+    [b"s".as_slice(), name.as_bytes()].concat()
+}
+
+fn record_key(table: Table, key: &[u8]) -> Vec<u8> {
+    [[b'r', table as u8].as_slice(), key].concat()
+}
+
+/// The key of piece `index` of what write `stamp` put under `key`.
+fn piece_key(key: &[u8], stamp: u32, index: u32) -> Vec<u8> {
+    let length = u32::try_from(key.len()).expect("keys are short").to_be_bytes();
+    [b"p".as_slice(), &length, key, &stamp.to_be_bytes(), &index.to_be_bytes()].concat()
+}
+
+/// The smallest key that is larger than every key with this prefix.
+fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
+}
+
+/// Adds to `batch` what puts `value` under `key`, and what removes the pieces it had before.
+fn put(tree: &Tree, batch: &mut Batch, key: &[u8], value: &[u8]) -> Result<(), sled::Error> {
+    let (old_stamp, old_pieces) = tree.get(key)?.as_deref().map_or((0, 0), header_of);
+    for index in 0..old_pieces {
+        batch.remove(piece_key(key, old_stamp, index));
+    }
+    let stamp = old_stamp.wrapping_add(1);
+    let split = value.len().min(PIECE_BYTES - HEADER_BYTES);
+    let (first, rest) = value.split_at(split);
+    let mut pieces = 0_u32;
+    for piece in rest.chunks(PIECE_BYTES) {
+        batch.insert(piece_key(key, stamp, pieces), piece);
+        pieces += 1;
+    }
+    let first = [stamp.to_be_bytes().as_slice(), &pieces.to_be_bytes(), first].concat();
+    batch.insert(key, first);
+    Ok(())
+}
+
+fn remove(tree: &Tree, batch: &mut Batch, key: &[u8]) -> Result<(), sled::Error> {
+    let (stamp, pieces) = tree.get(key)?.as_deref().map_or((0, 0), header_of);
+    for index in 0..pieces {
+        batch.remove(piece_key(key, stamp, index));
+    }
+    batch.remove(key);
+    Ok(())
+}
+
+/// Which write made a value, and how many pieces follow its first.
+fn header_of(first: &[u8]) -> (u32, u32) {
+    let number = |at: usize| {
+        let bytes = first.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u32::from_be_bytes)
+    };
+    (number(0), number(4))
+}
+
+/// The whole value whose first piece is `first`; `None` if a piece is gone, because the value was
+/// overwritten meanwhile or its write was torn.
+fn whole(tree: &Tree, key: &[u8], first: &[u8]) -> Result<Option<Vec<u8>>, sled::Error> {
+    let (stamp, pieces) = header_of(first);
+    let mut value = first.get(HEADER_BYTES..).unwrap_or_default().to_vec();
+    for index in 0..pieces {
+        match tree.get(piece_key(key, stamp, index))? {
+            Some(piece) => value.extend_from_slice(&piece),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(value))
+}
+
+/// The whole value under `key`. An overwrite between two pieces is met by reading again.
+fn read_whole(tree: &Tree, key: &[u8]) -> Result<Option<Vec<u8>>, sled::Error> {
+    const ATTEMPTS: usize = 4;
+    for _ in 0..ATTEMPTS {
+        let Some(first) = tree.get(key)? else { return Ok(None) };
+        if let Some(value) = whole(tree, key, &first)? {
+            return Ok(Some(value));
+        }
+    }
+    Err(sled::Error::ReportableBug(format!("a value of {} bytes of key lacks a piece", key.len())))
+}
+
+fn last_seq_of(tree: &Tree) -> Result<u64, StoreError> {
+    let last = tree.range(journal_key(0)..vec![b'k']).next_back().transpose().map_err(engine)?;
+    Ok(last.and_then(|(key, _)| seq_of(&key)).unwrap_or(0))
+}
+
+fn engine(error: sled::Error) -> StoreError {
+    match error {
+        sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => {
+            StoreError::Corrupt(error.to_string())
+        }
+        sled::Error::Io(_) | sled::Error::Unsupported(_) | sled::Error::CollectionNotFound(_) => {
+            StoreError::Io(error.to_string())
+        }
+    }
+}
+
+fn opening(directory: &Path, error: sled::Error) -> StoreError {
+    let text = error.to_string();
+    // sled wraps the lock's WouldBlock into an error of kind Other and leaves only its words.
+    if text.contains("could not acquire lock") {
+        return StoreError::InUse(directory.display().to_string());
+    }
+    engine(error)
+}
