@@ -133,8 +133,11 @@ pub trait Records {
     ///
     /// # Errors
     /// [`ReadError`] if the store cannot be read.
-    fn scan(&self, table: Table, scan: Scan<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError>;
+    fn scan(&self, table: Table, scan: Scan<'_>) -> Result<Vec<Entry>, ReadError>;
 }
+
+/// A key and what stands under it.
+pub type Entry = (Vec<u8>, Vec<u8>);
 
 /// Which entries of a table a scan returns.
 #[derive(Debug, Clone, Copy)]

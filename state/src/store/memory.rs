@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use super::{Commit, JournalRecord, Store, StoreError, decode_change, encode_change};
-use crate::machine::{Order, ReadError, Records, Scan, Table};
+use crate::machine::{Entry, Order, ReadError, Records, Scan, Table};
 
 /// Everything a store holds.
 #[derive(Clone, Debug, Default)]
@@ -128,7 +128,7 @@ impl Records for MemoryReader {
         Ok(picture.records.get(&(table, key.to_vec())).cloned())
     }
 
-    fn scan(&self, table: Table, scan: Scan<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
+    fn scan(&self, table: Table, scan: Scan<'_>) -> Result<Vec<Entry>, ReadError> {
         let picture = self.applied.read().expect("no writer panics");
         let fits = |key: &[u8]| {
             let beyond = match (scan.beyond, scan.order) {

@@ -15,7 +15,7 @@ use std::sync::{Arc, RwLock};
 use sled::{Batch, Tree};
 
 use super::{Commit, JournalRecord, Store, StoreError, decode_change, encode_change};
-use crate::machine::{Order, ReadError, Records, Scan, Table};
+use crate::machine::{Entry, Order, ReadError, Records, Scan, Table};
 
 /// The longest piece of a value; sled keeps pages of such values out of its blob files.
 const PIECE_BYTES: usize = 4000;
@@ -191,7 +191,7 @@ impl Records for SledReader {
         self.with(|tree| read_whole(tree, &key))
     }
 
-    fn scan(&self, table: Table, scan: Scan<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
+    fn scan(&self, table: Table, scan: Scan<'_>) -> Result<Vec<Entry>, ReadError> {
         let prefix = record_key(table, scan.prefix);
         let beyond = scan.beyond.map(|key| record_key(table, key));
         let stays = |key: &[u8]| match (&beyond, scan.order) {
