@@ -1,1 +1,28 @@
-//! placeholder
+//! One supervised actor per reliability concern.
+//!
+//! Callers hold handles: [`rate_limiter`], [`circuit_breaker`], [`bulkhead`], [`idempotency`],
+//! [`job_queue`], [`stream_log`], all handed out by [`tree`]. Beneath them: [`machine`] says what a
+//! machine must promise, [`handle`] is what callers hold, `shell` is the one actor, [`journal`] the
+//! way to the disk, [`supervisor`] who starts again what died. [`failure`] says which way each
+//! concern fails, [`observe`] what is seen of an actor, [`ports`] what the outside implements, and
+//! [`clock`] is the only file that reads the time.
+
+pub mod bulkhead;
+pub mod circuit_breaker;
+pub mod clock;
+pub mod failure;
+#[cfg(feature = "faults")]
+pub mod faults;
+pub mod handle;
+pub mod idempotency;
+pub mod job_queue;
+pub mod journal;
+pub mod machine;
+pub mod observe;
+pub mod ports;
+pub mod rate_limiter;
+mod shell;
+pub mod stream_log;
+pub mod supervisor;
+mod tool_worker;
+pub mod tree;

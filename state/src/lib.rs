@@ -3,7 +3,7 @@
 //! Nothing here reads a clock, draws lots, logs or waits: every rule can be proved by calling it in
 //! a loop. Read in this order: [`machine`] (the shape of all of them), [`timestamp`] and [`key`];
 //! then one concern at a time: [`rate_window`] and [`rate_shard`], [`circuit_breaker`],
-//! [`bulkhead`], [`idempotency`], [`job`] and [`job_queue`], [`stream_log`], [`threads`]; what
+//! [`bulkhead`], [`idempotency`], [`job`] and [`job_queue`], [`stream_log`] and [`live_answers`], [`threads`]; what
 //! supervision counts with: [`restart_intensity`], [`backoff`]; and how it all is kept:
 //! [`snapshot`], [`store`].
 
@@ -15,6 +15,7 @@ pub mod invariant;
 pub mod job;
 pub mod job_queue;
 pub mod key;
+pub mod live_answers;
 pub mod machine;
 pub mod rate_shard;
 pub mod rate_window;

@@ -1,0 +1,209 @@
+//! The circuit breakers: one actor a provider.
+//!
+//! A caller passes the gate and gets a [`CallPermit`]; dropping it without an outcome records a
+//! neutral one, so a caller that vanishes never leaves a probe behind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sendcat_state::circuit_breaker::{
+    CallOutcome, CircuitBreaker, CircuitChange, CircuitRules, CircuitState, CircuitView, Gate,
+    Permit,
+};
+use sendcat_state::key::ProviderId;
+use sendcat_state::machine::Decision;
+use sendcat_state::timestamp::Timestamp;
+
+use crate::failure::{self, AskError, Concern};
+use crate::handle::{Around, Handle};
+use crate::machine::{Class, Machine, Publish};
+use crate::supervisor::Subtree;
+
+/// What a circuit is asked.
+#[derive(Debug)]
+pub enum Command {
+    /// May the provider be called?
+    Gate,
+    /// This is what came of a call.
+    Record(Permit, CallOutcome),
+    /// Close, whatever the state.
+    Reset,
+}
+
+/// What it answers.
+#[derive(Debug)]
+pub enum Answer {
+    /// To [`Command::Gate`].
+    Gate(Gate),
+    /// To all else.
+    Noted,
+}
+
+impl Machine for CircuitBreaker {
+    type Command = Command;
+    type Answer = Answer;
+    type Change = CircuitChange;
+    type Rules = CircuitRules;
+    type View = Option<CircuitView>;
+
+    const KIND: &'static str = "circuit_breaker";
+    const CLASS: Class = Class::Snapshotted;
+    const PUBLISH: Publish = Publish::EachChange;
+    const ASK_DEADLINE: Duration = Duration::from_secs(1);
+
+    fn fresh() -> Self {
+        Self::default()
+    }
+
+    fn decide(
+        &self,
+        now: Timestamp,
+        rules: &CircuitRules,
+        command: Command,
+    ) -> Decision<Answer, CircuitChange> {
+        match command {
+            Command::Gate => self.gate(now, rules).map(Answer::Gate),
+            Command::Record(permit, outcome) => {
+                self.record(now, rules, permit, outcome).map(|()| Answer::Noted)
+            }
+            Command::Reset => self.reset().map(|()| Answer::Noted),
+        }
+    }
+
+    fn undo(answer: Answer) -> Option<Command> {
+        match answer {
+            Answer::Gate(Gate::Allowed(permit)) if permit.probe.is_some() => {
+                Some(Command::Record(permit, CallOutcome::Neutral))
+            }
+            Answer::Gate(_) | Answer::Noted => None,
+        }
+    }
+
+    fn view(&self, _: Timestamp) -> Option<CircuitView> {
+        Some(Self::view(self))
+    }
+}
+
+/// The circuit is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the circuit of {provider} is open, ask again in {retry_after:?}")]
+pub struct CircuitOpen {
+    /// Whose.
+    pub provider: ProviderId,
+    /// When to ask again.
+    pub retry_after: Duration,
+}
+
+/// The right to make one call. Say what came of it by [`CallPermit::record`].
+#[must_use = "a permit dropped without an outcome counts as neutral"]
+pub struct CallPermit {
+    circuit: Handle<CircuitBreaker>,
+    permit: Option<Permit>,
+}
+
+impl CallPermit {
+    /// Says what came of the call. Never waits.
+    pub fn record(mut self, outcome: CallOutcome) {
+        if let Some(permit) = self.permit.take() {
+            self.circuit.tell(Command::Record(permit, outcome));
+        }
+    }
+}
+
+impl Drop for CallPermit {
+    fn drop(&mut self) {
+        // A neutral outcome changes nothing but a probe's place.
+        if let Some(permit) = self.permit.take().filter(|permit| permit.probe.is_some()) {
+            self.circuit.tell(Command::Record(permit, CallOutcome::Neutral));
+        }
+    }
+}
+
+/// The handle on all circuits.
+#[derive(Clone)]
+pub struct CircuitBreakers {
+    circuits: Arc<[Handle<CircuitBreaker>]>,
+}
+
+impl CircuitBreakers {
+    pub(crate) fn new(
+        subtree: &Arc<Subtree>,
+        around: &Around,
+        rules: impl Fn(ProviderId) -> CircuitRules,
+        mut base: impl FnMut(&str) -> CircuitBreaker,
+    ) -> Self {
+        let circuit = |provider: &ProviderId| {
+            let name = format!("circuit_breaker-{provider}");
+            let base = base(&name);
+            Handle::new(name, subtree, around, rules(*provider), base)
+        };
+        Self { circuits: ProviderId::ALL.iter().map(circuit).collect() }
+    }
+
+    /// Asks whether a provider may be called now. If its actor gives no answer, what it last
+    /// published decides: a provider known to be down is not hammered.
+    ///
+    /// # Errors
+    /// [`CircuitOpen`] says when to ask again.
+    pub async fn pass(&self, provider: ProviderId) -> Result<CallPermit, CircuitOpen> {
+        let circuit = self.circuit(provider);
+        match circuit.ask(Command::Gate).await {
+            Ok(Answer::Gate(Gate::Allowed(permit))) => {
+                Ok(CallPermit { circuit: circuit.clone(), permit: Some(permit) })
+            }
+            Ok(Answer::Gate(Gate::Refused { retry_after })) => {
+                Err(CircuitOpen { provider, retry_after })
+            }
+            Ok(Answer::Noted) => Ok(CallPermit { circuit: circuit.clone(), permit: None }),
+            Err(error) => self.as_published(provider, error),
+        }
+    }
+
+    /// Whether the circuit is open now, without taking a permit: the check before a stream is
+    /// prepared. A circuit whose cooldown is over is not, for the call itself may be its probe.
+    ///
+    /// # Errors
+    /// [`CircuitOpen`] says when to ask again.
+    pub fn check(&self, provider: ProviderId, now: Timestamp) -> Result<(), CircuitOpen> {
+        let view = self.circuit(provider).view();
+        match view.as_ref() {
+            Some(CircuitView {
+                state: CircuitState::Open | CircuitState::HalfOpen,
+                retry_at: Some(retry_at),
+                ..
+            }) if now < *retry_at => {
+                Err(CircuitOpen { provider, retry_after: now.until(*retry_at) })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn as_published(
+        &self,
+        provider: ProviderId,
+        error: AskError,
+    ) -> Result<CallPermit, CircuitOpen> {
+        failure::failed(Concern::BreakerGate, error);
+        let circuit = self.circuit(provider);
+        self.check(provider, circuit.cell().around.clock.now())?;
+        Ok(CallPermit { circuit: circuit.clone(), permit: None })
+    }
+
+    /// Closes a circuit whatever its state.
+    ///
+    /// # Errors
+    /// [`AskError`] if its actor gave no answer.
+    pub async fn reset(&self, provider: ProviderId) -> Result<(), AskError> {
+        self.circuit(provider).ask(Command::Reset).await.map(|_| ())
+    }
+
+    /// The actor of one provider.
+    pub fn circuit(&self, provider: ProviderId) -> &Handle<CircuitBreaker> {
+        &self.circuits[provider.index()]
+    }
+
+    /// All of them, in the order of [`ProviderId::ALL`].
+    pub fn circuits(&self) -> impl Iterator<Item = (ProviderId, &Handle<CircuitBreaker>)> {
+        ProviderId::ALL.iter().copied().zip(self.circuits.iter())
+    }
+}

@@ -1,0 +1,176 @@
+//! Injected panics, hangs and slow steps, for tests, drills and game days.
+//!
+//! Compiled in by the feature `faults` only. A fault is armed on one actor and strikes at its n-th
+//! step from then on, once or several times.
+
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Where in a turn a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// While the machine decides.
+    Decide,
+    /// After the change was applied, before the turn ends.
+    Apply,
+    /// Outside every guard, when time is told.
+    Timer,
+}
+
+/// What strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// A panic while deciding.
+    PanicDecide,
+    /// A panic while applying.
+    PanicApply,
+    /// A panic outside every guard: the task dies.
+    PanicTimer,
+    /// The thread is blocked for so long.
+    Hang(Duration),
+}
+
+impl FaultKind {
+    const fn step(self) -> Step {
+        match self {
+            Self::PanicDecide | Self::Hang(_) => Step::Decide,
+            Self::PanicApply => Step::Apply,
+            Self::PanicTimer => Step::Timer,
+        }
+    }
+}
+
+/// A fault armed on an actor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What strikes.
+    pub kind: FaultKind,
+    /// Steps of that sort that pass before it does.
+    pub after: u64,
+    /// How often it strikes.
+    pub times: u64,
+}
+
+/// The faults armed on one actor.
+#[derive(Debug, Default)]
+pub struct FaultBoard {
+    any: AtomicBool,
+    armed: Mutex<Vec<Fault>>,
+}
+
+impl FaultBoard {
+    /// Arms a fault.
+    pub fn arm(&self, fault: Fault) {
+        self.lock().push(fault);
+        self.any.store(true, Ordering::Release);
+    }
+
+    /// Disarms all.
+    pub fn clear(&self) {
+        self.lock().clear();
+        self.any.store(false, Ordering::Release);
+    }
+
+    /// What is armed.
+    pub fn armed(&self) -> Vec<Fault> {
+        self.lock().clone()
+    }
+
+    /// Lets a fault that is due at this step strike.
+    #[expect(clippy::panic, reason = "that is what it is for")]
+    pub(crate) fn strike(&self, step: Step) {
+        if !self.any.load(Ordering::Acquire) {
+            return;
+        }
+        match self.due(step) {
+            None => {}
+            Some(FaultKind::Hang(span)) => std::thread::sleep(span),
+            Some(FaultKind::PanicDecide) => panic!("injected: decide panic"),
+            Some(FaultKind::PanicApply) => panic!("injected: apply panic"),
+            Some(FaultKind::PanicTimer) => panic!("injected: timer panic"),
+        }
+    }
+
+    fn due(&self, step: Step) -> Option<FaultKind> {
+        let mut armed = self.lock();
+        let mut due = None;
+        for fault in armed.iter_mut().filter(|fault| fault.kind.step() == step) {
+            if fault.after > 0 {
+                fault.after -= 1;
+            } else if due.is_none() {
+                fault.times = fault.times.saturating_sub(1);
+                due = Some(fault.kind);
+            }
+        }
+        armed.retain(|fault| fault.times > 0);
+        self.any.store(!armed.is_empty(), Ordering::Release);
+        due
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Fault>> {
+        self.armed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A fault and the actor to arm it on, as written in `SENDCAT_FAULTS`:
+/// `actor:kind@after[:duration]`, for example `idempotency:hang@120:3000ms`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduledFault {
+    /// Which actor.
+    pub actor: String,
+    /// What to arm.
+    pub fault: Fault,
+}
+
+impl FromStr for ScheduledFault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = |what: &str| format!("fault {text:?}: {what}; write actor:kind@n[:1500ms]");
+        let (actor, rest) = text.split_once(':').ok_or_else(|| wrong("no actor"))?;
+        let (kind, when) = rest.split_once('@').unwrap_or((rest, "0"));
+        let (after, span) = when.split_once(':').unwrap_or((when, ""));
+        let after = after.parse().map_err(|_| wrong("the number of steps is not one"))?;
+        let kind = match kind {
+            "panic_decide" => FaultKind::PanicDecide,
+            "panic_apply" => FaultKind::PanicApply,
+            "panic_timer" => FaultKind::PanicTimer,
+            "hang" => {
+                let millis = span.strip_suffix("ms").unwrap_or(span).parse();
+                FaultKind::Hang(Duration::from_millis(
+                    millis.map_err(|_| wrong("a hang needs its milliseconds"))?,
+                ))
+            }
+            _ => return Err(wrong("no such kind")),
+        };
+        Ok(Self { actor: actor.to_owned(), fault: Fault { kind, after, times: 1 } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheduled_fault_reads_as_written() {
+        let fault = Fault { kind: FaultKind::PanicApply, after: 50, times: 1 };
+        let wanted = ScheduledFault { actor: "rate_limiter-0".into(), fault };
+        assert_eq!("rate_limiter-0:panic_apply@50".parse(), Ok(wanted));
+        let fault = Fault { kind: FaultKind::Hang(Duration::from_secs(3)), after: 2, times: 1 };
+        let wanted = ScheduledFault { actor: "idempotency".into(), fault };
+        assert_eq!("idempotency:hang@2:3000ms".parse(), Ok(wanted));
+        assert!("idempotency:dance".parse::<ScheduledFault>().is_err());
+    }
+
+    #[test]
+    fn a_fault_strikes_at_its_step_and_no_more_often_than_told() {
+        let board = FaultBoard::default();
+        board.arm(Fault { kind: FaultKind::PanicApply, after: 1, times: 1 });
+        assert_eq!(board.due(Step::Decide), None);
+        assert_eq!(board.due(Step::Apply), None);
+        assert_eq!(board.due(Step::Apply), Some(FaultKind::PanicApply));
+        assert_eq!(board.due(Step::Apply), None);
+    }
+}

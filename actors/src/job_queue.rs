@@ -1,0 +1,334 @@
+//! The job queue: tools for chat turns, and the inbox of accepted events.
+//!
+//! Workers are told by notification that there is work; a tool's caller is told its result the
+//! same way. Every answer that somebody acts on outside (an event accepted, a job ended) waits for
+//! the disk.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sendcat_state::job::{AttemptOutcome, ClaimedJob, EventRow, JobKind, NewJob, QueueRules};
+use sendcat_state::job_queue::{ClaimAnswer, Enqueued, JobChange, JobQueue, PartitionView, Report};
+use sendcat_state::key::{LeaseId, TimedId};
+use sendcat_state::machine::{Decision, Order, ReadError, RecordWrite, Scan, Table};
+use sendcat_state::timestamp::Timestamp;
+use tokio::sync::{Notify, oneshot};
+
+use crate::failure::AskError;
+use crate::handle::{Around, Handle};
+use crate::journal::Journal;
+use crate::machine::{Class, Machine};
+use crate::supervisor::Subtree;
+
+/// What the queue is asked.
+#[derive(Debug)]
+pub enum Command {
+    /// Take these jobs, with these records.
+    Enqueue(Vec<NewJob>, Vec<RecordWrite>),
+    /// A job for this worker.
+    Claim(String),
+    /// A lease still needed.
+    Renew(TimedId, LeaseId),
+    /// What came of an attempt.
+    Report {
+        /// Of which kind the job is.
+        kind: JobKind,
+        /// The job and the lease on it.
+        held: (TimedId, LeaseId),
+        /// What came of it.
+        outcome: AttemptOutcome,
+        /// Spreads retries.
+        random: u64,
+    },
+    /// A job given back unworked.
+    GiveBack(TimedId, LeaseId),
+}
+
+/// What it answers.
+#[derive(Debug)]
+pub enum Answer {
+    /// To [`Command::Enqueue`].
+    Enqueued(Enqueued),
+    /// To [`Command::Claim`].
+    Claim(ClaimAnswer),
+    /// To [`Command::Renew`]: whether the lease is still there.
+    Renewed(bool),
+    /// To [`Command::Report`].
+    Reported(Report),
+    /// To all else.
+    Noted,
+}
+
+/// What operators see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// Each kind's partition.
+    pub partitions: Vec<(JobKind, PartitionView)>,
+    /// Jobs in workers' hands.
+    pub running: Vec<TimedId>,
+}
+
+impl Machine for JobQueue {
+    type Command = Command;
+    type Answer = Answer;
+    type Change = JobChange;
+    type Rules = QueueRules;
+    type View = View;
+
+    const KIND: &'static str = "job_queue";
+    const CLASS: Class = Class::Journalled;
+    const ASK_DEADLINE: Duration = Duration::from_secs(5);
+
+    fn fresh() -> Self {
+        Self::default()
+    }
+
+    fn decide(
+        &self,
+        now: Timestamp,
+        rules: &QueueRules,
+        command: Command,
+    ) -> Decision<Answer, JobChange> {
+        match command {
+            Command::Enqueue(jobs, writes) => {
+                self.enqueue(now, rules, jobs, writes).map(Answer::Enqueued)
+            }
+            Command::Claim(worker) => self.claim(now, rules, &worker).map(Answer::Claim),
+            Command::Renew(id, lease) => self.renew(now, rules, id, lease).map(Answer::Renewed),
+            Command::Report { held, outcome, random, .. } => {
+                self.report(now, rules, held, outcome, random).map(Answer::Reported)
+            }
+            Command::GiveBack(id, lease) => self.give_back(now, id, lease).map(|()| Answer::Noted),
+        }
+    }
+
+    fn housekeep(&self, now: Timestamp, rules: &QueueRules) -> Decision<(), JobChange> {
+        self.sweep(now, rules)
+    }
+
+    fn waits_for_disk(command: &Command) -> bool {
+        match command {
+            Command::Enqueue(jobs, _) => {
+                jobs.iter().any(|job| matches!(job.kind, JobKind::Inbox(_)))
+            }
+            Command::Report { kind, .. } => matches!(kind, JobKind::Inbox(_)),
+            Command::Claim(_) | Command::Renew(..) | Command::GiveBack(..) => false,
+        }
+    }
+
+    fn undo(answer: Answer) -> Option<Command> {
+        match answer {
+            Answer::Claim(ClaimAnswer::Claimed(job)) => Some(Command::GiveBack(job.id, job.lease)),
+            Answer::Claim(ClaimAnswer::Nothing { .. })
+            | Answer::Enqueued(_)
+            | Answer::Renewed(_)
+            | Answer::Reported(_)
+            | Answer::Noted => None,
+        }
+    }
+
+    fn reopened(&mut self, now: Timestamp) {
+        self.forget_leases(now);
+    }
+
+    fn view(&self, _: Timestamp) -> View {
+        View {
+            partitions: JobKind::all().map(|kind| (kind, Self::view(self, kind))).collect(),
+            running: self.running_ids().collect(),
+        }
+    }
+}
+
+/// How a job ended, for whoever waits for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobEnd {
+    /// It was done, with this result.
+    Done(String),
+    /// It was given up, for this reason.
+    GivenUp(String),
+}
+
+/// Why there is no result of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoResult {
+    /// The backlog of its kind is full.
+    #[error("[queue_saturated:{0}]")]
+    Saturated(JobKind),
+    /// The queue gave no answer.
+    #[error(transparent)]
+    Unavailable(#[from] AskError),
+    /// It did not end in time; it may still be done.
+    #[error("the job did not end in time")]
+    Late,
+}
+
+/// The handle on the queue.
+#[derive(Clone)]
+pub struct Jobs {
+    queue: Handle<JobQueue>,
+    journal: Journal,
+    work: Arc<Notify>,
+    waiting: Arc<Mutex<HashMap<TimedId, oneshot::Sender<JobEnd>>>>,
+}
+
+impl Jobs {
+    pub(crate) fn new(subtree: &Arc<Subtree>, around: &Around, rules: QueueRules) -> Self {
+        Self {
+            queue: Handle::new("job_queue", subtree, around, rules, JobQueue::fresh()),
+            journal: around.journal.clone(),
+            work: Arc::default(),
+            waiting: Arc::default(),
+        }
+    }
+
+    /// Takes jobs in, all or none, with records that must be written in the same commit. For
+    /// accepted events the answer comes when all of it is on disk.
+    ///
+    /// # Errors
+    /// [`AskError`] if the queue gave no answer or the disk failed.
+    pub async fn enqueue(
+        &self,
+        jobs: Vec<NewJob>,
+        writes: Vec<RecordWrite>,
+    ) -> Result<Enqueued, AskError> {
+        let count = jobs.len();
+        let answer = self.queue.ask(Command::Enqueue(jobs, writes)).await?;
+        let Answer::Enqueued(enqueued) = answer else { return Err(AskError::Crashed) };
+        if enqueued == Enqueued::Queued {
+            (0..count).for_each(|_| self.work.notify_one());
+        }
+        Ok(enqueued)
+    }
+
+    /// Hands in a job and waits for its end, at most `wait`.
+    ///
+    /// # Errors
+    /// [`NoResult`] says why there is none.
+    pub async fn run(&self, job: NewJob, wait: Duration) -> Result<JobEnd, NoResult> {
+        let (to, end) = oneshot::channel();
+        let registered = Registered { jobs: self.clone(), id: job.id };
+        self.waiters().insert(job.id, to);
+        match self.enqueue(vec![job], Vec::new()).await? {
+            Enqueued::Queued => {}
+            Enqueued::Saturated(kind) => return Err(NoResult::Saturated(kind)),
+        }
+        let ended = tokio::time::timeout(wait, end).await;
+        drop(registered);
+        ended.map_err(|_| NoResult::Late)?.map_err(|_| NoResult::Late)
+    }
+
+    pub(crate) async fn claim(&self, worker: &str) -> Result<ClaimAnswer, AskError> {
+        match self.queue.ask(Command::Claim(worker.to_owned())).await? {
+            Answer::Claim(answer) => Ok(answer),
+            _ => Err(AskError::Crashed),
+        }
+    }
+
+    pub(crate) async fn renew(&self, job: &ClaimedJob) -> bool {
+        // A queue that gives no answer takes no job away either.
+        !matches!(
+            self.queue.ask(Command::Renew(job.id, job.lease)).await,
+            Ok(Answer::Renewed(false))
+        )
+    }
+
+    pub(crate) async fn report(
+        &self,
+        job: &ClaimedJob,
+        outcome: AttemptOutcome,
+        random: u64,
+    ) -> Result<Report, AskError> {
+        let held = (job.id, job.lease);
+        let command = Command::Report { kind: job.kind, held, outcome, random };
+        match self.queue.ask(command).await? {
+            Answer::Reported(report) => Ok(report),
+            _ => Err(AskError::Crashed),
+        }
+    }
+
+    pub(crate) fn give_back(&self, job: &ClaimedJob) {
+        self.queue.tell(Command::GiveBack(job.id, job.lease));
+        self.work.notify_one();
+    }
+
+    /// Tells whoever waits for a job how it ended.
+    pub(crate) fn deliver(&self, id: TimedId, end: JobEnd) {
+        if let Some(to) = self.waiters().remove(&id) {
+            drop(to.send(end));
+        }
+    }
+
+    /// Resolves when there may be work.
+    pub(crate) async fn work(&self) {
+        self.work.notified().await;
+    }
+
+    /// Accepted events, newest first, that `fits` lets through.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store cannot be read.
+    pub async fn events(
+        &self,
+        limit: usize,
+        fits: impl Fn(&EventRow) -> bool + Send + 'static,
+    ) -> Result<Vec<EventRow>, ReadError> {
+        /// Rows looked at for one answer: a rare status must not read the whole store.
+        const MOST_READ: usize = 10_000;
+        let read = self.journal.read(move |records| {
+            let scan =
+                Scan { prefix: &[], beyond: None, order: Order::Descending, limit: MOST_READ };
+            let rows = records.scan(Table::Events, scan)?;
+            let rows = rows.iter().map(|(_, row)| {
+                serde_json::from_slice::<EventRow>(row)
+                    .map_err(|error| ReadError(error.to_string()))
+            });
+            let mut found = Vec::new();
+            for row in rows {
+                let row = row?;
+                if fits(&row) {
+                    found.push(row);
+                }
+                if found.len() >= limit {
+                    break;
+                }
+            }
+            Ok(found)
+        });
+        read.await
+    }
+
+    /// What an accepted event said.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store cannot be read.
+    pub async fn event_body(&self, id: TimedId) -> Result<Option<Vec<u8>>, ReadError> {
+        self.journal.read(move |records| records.get(Table::EventBodies, &id.to_bytes())).await
+    }
+
+    /// What operators see.
+    pub fn view(&self) -> Arc<View> {
+        self.queue.view()
+    }
+
+    /// The actor.
+    pub fn actor(&self) -> &Handle<JobQueue> {
+        &self.queue
+    }
+
+    fn waiters(&self) -> std::sync::MutexGuard<'_, HashMap<TimedId, oneshot::Sender<JobEnd>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A caller that waits for a job; forgotten when dropped.
+struct Registered {
+    jobs: Jobs,
+    id: TimedId,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.jobs.waiters().remove(&self.id);
+    }
+}

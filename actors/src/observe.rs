@@ -1,0 +1,333 @@
+//! What can be seen of an actor from outside, without asking it.
+//!
+//! Everything here is written by the actor or its handle and read by anyone at any time, also while
+//! every actor hangs: `/ops/actors` is served from it.
+
+use std::cell::RefCell;
+use std::panic::PanicHookInfo;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sendcat_state::timestamp::Timestamp;
+
+/// The longest piece of a panic's message that is kept.
+const MESSAGE_CHARS: usize = 200;
+
+/// Whether an actor answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Status {
+    /// Not started yet.
+    Starting = 0,
+    /// It answers.
+    Running = 1,
+    /// It lost its state and is getting it back.
+    Restarting = 2,
+    /// It failed too often and was given up.
+    Down = 3,
+    /// It was stopped on purpose.
+    Stopped = 4,
+}
+
+impl Status {
+    /// The name in JSON and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Restarting => "restarting",
+            Self::Down => "down",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    const fn of(number: u8) -> Self {
+        match number {
+            0 => Self::Starting,
+            1 => Self::Running,
+            2 => Self::Restarting,
+            3 => Self::Down,
+            _ => Self::Stopped,
+        }
+    }
+}
+
+/// Why an actor was restarted, or would have been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Cause {
+    /// A panic while deciding: nothing was lost, so nothing was restarted.
+    Decide = 0,
+    /// A panic while applying a change.
+    Apply = 1,
+    /// The actor's task died.
+    Death = 2,
+    /// It made no progress though there was work.
+    Hang = 3,
+    /// A change could not be written to disk.
+    NotDurable = 4,
+    /// An operator asked for it.
+    Manual = 5,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 6] =
+        [Self::Decide, Self::Apply, Self::Death, Self::Hang, Self::NotDurable, Self::Manual];
+
+    /// The name in JSON and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Decide => "decide",
+            Self::Apply => "apply",
+            Self::Death => "death",
+            Self::Hang => "hang",
+            Self::NotDurable => "not_durable",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// The last panic of an actor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastPanic {
+    /// When.
+    pub at: Timestamp,
+    /// In which step.
+    pub step: &'static str,
+    /// Its message, cut.
+    pub message: String,
+    /// File and line, where known.
+    pub location: Option<String>,
+}
+
+/// Everything that is seen of one actor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActorView {
+    /// Its name.
+    pub name: String,
+    /// Whether it answers.
+    pub status: Status,
+    /// How many times its state was built, the first included.
+    pub incarnation: u64,
+    /// Restarts by cause.
+    pub restarts: Vec<(Cause, u64)>,
+    /// Its last panic.
+    pub last_panic: Option<LastPanic>,
+    /// Commands inside: queued or being worked on.
+    pub mailbox_depth: usize,
+    /// How long the oldest of them has been inside, as far as is known.
+    pub oldest_work: Option<Duration>,
+    /// Commands handled since the process started.
+    pub handled: u64,
+}
+
+/// The counters behind an [`ActorView`].
+#[derive(Debug)]
+pub struct Vitals {
+    name: String,
+    status: AtomicU8,
+    incarnation: AtomicU64,
+    depth: AtomicUsize,
+    handled: AtomicU64,
+    /// Bumped when a step begins and when it ends.
+    progress: AtomicU64,
+    /// When the step under way began, in milliseconds; 0 while there is none.
+    busy_since_ms: AtomicU64,
+    /// When the oldest known work came in; 0 while there is none.
+    oldest_ms: AtomicU64,
+    /// When a restart under way may be over.
+    back_at_ms: AtomicU64,
+    restarts: [AtomicU64; Cause::ALL.len()],
+    last_panic: Mutex<Option<LastPanic>>,
+}
+
+impl Vitals {
+    /// Of an actor that has not started.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            status: AtomicU8::new(Status::Starting as u8),
+            incarnation: AtomicU64::new(0),
+            depth: AtomicUsize::new(0),
+            handled: AtomicU64::new(0),
+            progress: AtomicU64::new(0),
+            busy_since_ms: AtomicU64::new(0),
+            oldest_ms: AtomicU64::new(0),
+            back_at_ms: AtomicU64::new(0),
+            restarts: [const { AtomicU64::new(0) }; Cause::ALL.len()],
+            last_panic: Mutex::new(None),
+        }
+    }
+
+    /// The actor's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it answers.
+    pub fn status(&self) -> Status {
+        Status::of(self.status.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_status(&self, status: Status) {
+        self.status.store(status as u8, Ordering::Release);
+    }
+
+    pub(crate) fn restarting_until(&self, back_at: Timestamp) {
+        self.back_at_ms.store(back_at.as_millis(), Ordering::Relaxed);
+        self.set_status(Status::Restarting);
+    }
+
+    /// How long a restart under way may still take.
+    pub(crate) fn back_in(&self, now: Timestamp) -> Duration {
+        now.until(Timestamp::from_millis(self.back_at_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Which incarnation is in force.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation.load(Ordering::Acquire)
+    }
+
+    /// Begins a new incarnation; whatever an earlier one still writes is refused from here on.
+    pub(crate) fn next_incarnation(&self) -> u64 {
+        self.incarnation.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Commands inside.
+    pub fn depth(&self) -> usize {
+        self.depth.load(Ordering::Acquire)
+    }
+
+    /// Lets one more command in if fewer than `cap` are inside.
+    pub(crate) fn enter_below(&self, cap: usize, now: Timestamp) -> bool {
+        let entered = self
+            .depth
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |depth| {
+                (depth < cap).then_some(depth + 1)
+            })
+            .is_ok();
+        if entered {
+            self.note_work(now);
+        }
+        entered
+    }
+
+    /// Lets one more command in, whatever is inside: for what must never be refused.
+    pub(crate) fn enter(&self, now: Timestamp) {
+        self.depth.fetch_add(1, Ordering::AcqRel);
+        self.note_work(now);
+    }
+
+    fn note_work(&self, now: Timestamp) {
+        let ms = now.as_millis().max(1);
+        let _ = self.oldest_ms.compare_exchange(0, ms, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn leave(&self) {
+        if self.depth.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.oldest_ms.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn step_begins(&self, now: Timestamp, asked_at: Timestamp) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+        self.busy_since_ms.store(now.as_millis().max(1), Ordering::Relaxed);
+        self.oldest_ms.store(asked_at.as_millis().max(1), Ordering::Relaxed);
+    }
+
+    pub(crate) fn step_ends(&self) {
+        self.handled.fetch_add(1, Ordering::Relaxed);
+        self.progress.fetch_add(1, Ordering::Relaxed);
+        self.busy_since_ms.store(0, Ordering::Relaxed);
+    }
+
+    /// A number that moves while the actor does.
+    pub fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
+    }
+
+    /// Since when the step under way has been going on.
+    pub fn busy_since(&self) -> Option<Timestamp> {
+        let ms = self.busy_since_ms.load(Ordering::Relaxed);
+        (ms > 0).then(|| Timestamp::from_millis(ms))
+    }
+
+    pub(crate) fn count_restart(&self, cause: Cause) {
+        self.restarts[cause as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_panic(&self, at: Timestamp, step: &'static str, panic: CaughtPanic) {
+        let CaughtPanic { message, location } = panic;
+        tracing::error!(actor = %self.name, step, %message, location, "an actor panicked");
+        let note = LastPanic { at, step, message, location };
+        *self.last_panic.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(note);
+    }
+
+    /// What is seen of the actor.
+    pub fn view(&self, now: Timestamp) -> ActorView {
+        let restarts =
+            Cause::ALL.map(|cause| (cause, self.restarts[cause as usize].load(Ordering::Relaxed)));
+        let oldest_ms = self.oldest_ms.load(Ordering::Relaxed);
+        let depth = self.depth();
+        let last_panic = self.last_panic.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        ActorView {
+            name: self.name.clone(),
+            status: self.status(),
+            incarnation: self.incarnation(),
+            restarts: restarts.into_iter().filter(|(_, times)| *times > 0).collect(),
+            last_panic: last_panic.clone(),
+            mailbox_depth: depth,
+            oldest_work: (depth > 0 && oldest_ms > 0)
+                .then(|| now.since(Timestamp::from_millis(oldest_ms))),
+            handled: self.handled.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// A panic that was caught.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CaughtPanic {
+    message: String,
+    location: Option<String>,
+}
+
+thread_local! {
+    static LATEST: RefCell<Option<CaughtPanic>> = const { RefCell::new(None) };
+}
+
+impl CaughtPanic {
+    /// The panic whose payload a guard has caught on this thread.
+    pub(crate) fn of(payload: &(dyn std::any::Any + Send)) -> Self {
+        let noted = LATEST.with(|latest| latest.borrow_mut().take());
+        noted.unwrap_or_else(|| Self { message: message_of(payload), location: None })
+    }
+}
+
+/// Has every panic leave its message and its place for the guard that catches it. Called once, when
+/// the process starts; hooks set before it still run, without the noise of their own output.
+pub fn note_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
+        let note = CaughtPanic {
+            message: message_of(info.payload()),
+            location: info.location().map(|at| format!("{}:{}", at.file(), at.line())),
+        };
+        // While a thread ends its locals may be gone; a hook must not panic.
+        let _ = LATEST.try_with(|latest| {
+            if let Ok(mut latest) = latest.try_borrow_mut() {
+                *latest = Some(note);
+            }
+        });
+        before(info);
+    }));
+}
+
+fn message_of(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message").chars().take(MESSAGE_CHARS).collect()
+}

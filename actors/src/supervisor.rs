@@ -1,0 +1,294 @@
+//! Who failed, where it is started again, and when it is given up.
+//!
+//! `actix::Supervisor` does not survive panics, so this does its work. Every actor belongs to a
+//! subtree, which bears so many failures in a period (the OTP rule). An actor that dies is started
+//! again in the thread it lived on, or in a new one if that is gone. A subtree that fails too often
+//! rests; if it may not, the process ends with 70, for whoever started it to start it anew.
+//!
+//! # Invariants
+//! - SV-2: a crash loop gives up and alerts.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix_rt::{Arbiter, ArbiterHandle};
+use sendcat_state::restart_intensity::{Failures, Intensity, Verdict};
+use sendcat_state::timestamp::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::SharedClock;
+use crate::handle::{Cell, Handle};
+use crate::machine::Machine;
+use crate::observe::{Cause, Status, Vitals};
+use crate::shell::{Notice, Shell};
+
+/// How often time is told to the actors.
+const TICK: Duration = Duration::from_millis(250);
+
+/// What the root bears before the process gives up: subtrees given up in five minutes.
+const ROOT: Intensity = Intensity { max: 3, period: Duration::from_secs(300) };
+
+/// What happens when a subtree has failed too often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Escalation {
+    /// Its actor rests and its callers fail in their direction; too many of these end the process.
+    CountsAtTheRoot,
+    /// Its actor rests and nothing else happens: what observes must not take down what serves.
+    Rests,
+}
+
+/// Actors that are given up together.
+#[derive(Debug)]
+pub struct Subtree {
+    name: &'static str,
+    intensity: Intensity,
+    escalation: Escalation,
+    failures: Mutex<Failures>,
+}
+
+impl Subtree {
+    /// A subtree that bears `max` failures in `period`.
+    pub fn new(
+        name: &'static str,
+        max: usize,
+        period: Duration,
+        escalation: Escalation,
+    ) -> Arc<Self> {
+        let intensity = Intensity { max, period };
+        Arc::new(Self { name, intensity, escalation, failures: Mutex::default() })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Counts a failure of one of its actors.
+    pub(crate) fn failed(&self, now: Timestamp) -> Verdict {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.add(now, self.intensity)
+    }
+}
+
+/// Where an actor lives.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// On an arbiter's thread.
+    Arbiter(ArbiterHandle),
+    /// On the thread of whoever starts it: a test with everything on one.
+    Here,
+}
+
+impl Place {
+    /// Runs `start` there. `false` if that thread is gone.
+    pub(crate) fn run(&self, start: impl FnOnce() + Send + 'static) -> bool {
+        match self {
+            Self::Arbiter(arbiter) => arbiter.spawn_fn(start),
+            Self::Here => {
+                start();
+                true
+            }
+        }
+    }
+
+    pub(crate) fn is_there(&self) -> bool {
+        match self {
+            Self::Arbiter(arbiter) => arbiter.alive(),
+            Self::Here => true,
+        }
+    }
+}
+
+/// The end of an actor's task.
+#[derive(Clone, Debug)]
+pub(crate) struct Down {
+    pub(crate) actor: String,
+    pub(crate) incarnation: u64,
+    pub(crate) panicking: bool,
+}
+
+/// What reaches the supervisor.
+pub(crate) enum Report {
+    Down(Down),
+    GaveUp { actor: String, subtree: &'static str, escalation: Escalation },
+}
+
+/// Where actors report. Sending never waits and never panics. The channel has no cap of its own:
+/// an actor reports once an incarnation, and incarnations are bounded by what subtrees bear.
+#[derive(Clone, Debug)]
+pub struct Reports {
+    to: mpsc::UnboundedSender<Report>,
+}
+
+impl Reports {
+    pub(crate) fn channel() -> (Self, mpsc::UnboundedReceiver<Report>) {
+        let (to, from) = mpsc::unbounded_channel();
+        (Self { to }, from)
+    }
+
+    pub(crate) fn down(&self, down: Down) {
+        drop(self.to.send(Report::Down(down)));
+    }
+
+    pub(crate) fn gave_up(&self, actor: &str, subtree: &Subtree) {
+        let (name, escalation) = (subtree.name, subtree.escalation);
+        let report = Report::GaveUp { actor: actor.to_owned(), subtree: name, escalation };
+        drop(self.to.send(report));
+    }
+}
+
+/// An actor as its supervisor sees it, whatever its machine.
+pub(crate) trait Supervised: Send + Sync {
+    fn vitals(&self) -> &Arc<Vitals>;
+    fn subtree(&self) -> &Arc<Subtree>;
+    /// Starts it as a new incarnation; `false` if the place is gone.
+    fn start(self: Arc<Self>, place: Place) -> bool;
+    fn place(&self) -> Option<Place>;
+    /// Tells it that time has passed.
+    fn tick(&self);
+    /// Has it finish; the answer says that everything asked before was done.
+    fn drain(&self) -> oneshot::Receiver<()>;
+    #[cfg(feature = "faults")]
+    fn faults(&self) -> &crate::faults::FaultBoard;
+}
+
+impl<M: Machine> Supervised for Cell<M> {
+    fn vitals(&self) -> &Arc<Vitals> {
+        &self.vitals
+    }
+
+    fn subtree(&self) -> &Arc<Subtree> {
+        &self.subtree
+    }
+
+    fn start(self: Arc<Self>, place: Place) -> bool {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place.clone());
+        place.run(move || Shell::launch(self))
+    }
+
+    fn place(&self) -> Option<Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn tick(&self) {
+        self.post_notice(Notice::Tick);
+    }
+
+    fn drain(&self) -> oneshot::Receiver<()> {
+        let (done, drained) = oneshot::channel();
+        self.post_notice(Notice::Drain { done });
+        drained
+    }
+
+    #[cfg(feature = "faults")]
+    fn faults(&self) -> &crate::faults::FaultBoard {
+        &self.faults
+    }
+}
+
+impl<M: Machine> Handle<M> {
+    pub(crate) fn supervised(&self) -> Arc<dyn Supervised> {
+        Arc::clone(self.cell()) as Arc<dyn Supervised>
+    }
+}
+
+/// Why the supervisor ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// Too much was given up: the process must end with 70.
+    GaveUp {
+        /// The actor that was the last straw.
+        actor: String,
+    },
+}
+
+/// The root of the tree.
+pub struct Supervisor {
+    pub(crate) actors: HashMap<String, Arc<dyn Supervised>>,
+    pub(crate) reports: mpsc::UnboundedReceiver<Report>,
+    pub(crate) clock: SharedClock,
+    pub(crate) topology: crate::tree::Topology,
+    pub(crate) given_up: Failures,
+    /// Threads made for actors whose own were gone.
+    pub(crate) spare: Vec<Arbiter>,
+}
+
+impl Supervisor {
+    /// Tells actors the time and starts again those that die, until `stop` is dropped or told, or
+    /// too much has failed.
+    pub async fn run(mut self, mut stop: oneshot::Receiver<()>) -> Ended {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut stop => return Ended::Stopped,
+                report = self.reports.recv() => match report {
+                    Some(Report::Down(down)) => {
+                        if self.on_down(&down) == Verdict::GiveUp {
+                            return Ended::GaveUp { actor: down.actor };
+                        }
+                    }
+                    Some(Report::GaveUp { actor, subtree, escalation }) => {
+                        if self.on_give_up(&actor, subtree, escalation) == Verdict::GiveUp {
+                            return Ended::GaveUp { actor };
+                        }
+                    }
+                    None => return Ended::Stopped,
+                },
+                _ = ticks.tick() => self.actors.values().for_each(|actor| actor.tick()),
+            }
+        }
+    }
+
+    /// Starts an actor again whose task died (L2). The verdict is the root's.
+    fn on_down(&mut self, down: &Down) -> Verdict {
+        let Some(actor) = self.actors.get(&down.actor).cloned() else { return Verdict::Restart };
+        let vitals = Arc::clone(actor.vitals());
+        if matches!(vitals.status(), Status::Stopped | Status::Down) {
+            return Verdict::Restart;
+        }
+        tracing::error!(
+            actor = %down.actor, incarnation = down.incarnation, panicking = down.panicking,
+            "an actor's task died and is started again"
+        );
+        let now = self.clock.now();
+        vitals.count_restart(Cause::Death);
+        vitals.restarting_until(now);
+        if actor.subtree().failed(now) == Verdict::GiveUp {
+            vitals.set_status(Status::Down);
+            let subtree = Arc::clone(actor.subtree());
+            return self.on_give_up(&down.actor, subtree.name, subtree.escalation);
+        }
+        let place = actor.place().filter(Place::is_there).unwrap_or_else(|| self.spare_place());
+        if !Arc::clone(&actor).start(place) {
+            let spare = self.spare_place();
+            actor.start(spare);
+        }
+        Verdict::Restart
+    }
+
+    fn on_give_up(&mut self, actor: &str, subtree: &str, escalation: Escalation) -> Verdict {
+        tracing::error!(actor, subtree, ?escalation, "an actor failed too often and was given up");
+        match escalation {
+            Escalation::Rests => Verdict::Restart,
+            Escalation::CountsAtTheRoot => self.given_up.add(self.clock.now(), ROOT),
+        }
+    }
+
+    /// A thread for an actor whose own is gone.
+    fn spare_place(&mut self) -> Place {
+        match self.topology {
+            crate::tree::Topology::Here => Place::Here,
+            crate::tree::Topology::Threads { .. } => {
+                let arbiter = Arbiter::new();
+                let place = Place::Arbiter(arbiter.handle());
+                self.spare.push(arbiter);
+                place
+            }
+        }
+    }
+}

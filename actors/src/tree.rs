@@ -1,0 +1,454 @@
+//! The supervision tree: builds it in order, hands out handles, drains it in reverse.
+//!
+//! ```text
+//! root            gives up after more than 3 subtrees in 300 s: exit 70
+//! ├ journal       a thread of its own; opens the store anew after each failure
+//! ├ limits        5 in 30 s; 16 shards, on the HTTP workers' threads or on one of their own
+//! ├ guards        5 in 30 s; a circuit breaker and a bulkhead a provider
+//! ├ replay        5 in 30 s; idempotency
+//! ├ tools         5 in 60 s; job queue, then its workers
+//! └ answers       5 in 30 s; stream log
+//! ```
+//! The tree stands before the HTTP workers do: shards placed on them start when each worker asks
+//! for its share ([`Tree::adopt_worker`]).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix_rt::Arbiter;
+use sendcat_state::bulkhead::BulkheadRules;
+use sendcat_state::circuit_breaker::CircuitRules;
+use sendcat_state::job::QueueRules;
+use sendcat_state::key::{ProviderId, SHARDS};
+use sendcat_state::store::StoreError;
+use tokio::sync::oneshot;
+
+use crate::bulkhead::Bulkheads;
+use crate::circuit_breaker::CircuitBreakers;
+use crate::clock::SharedClock;
+use crate::handle::Around;
+use crate::idempotency::Idempotency;
+use crate::job_queue::Jobs;
+use crate::journal::{Built, Journal, LoadError, StoreFactory};
+use crate::machine::Machine;
+use crate::observe::{ActorView, Status};
+use crate::ports::JobRunner;
+use crate::rate_limiter::RateLimiter;
+use crate::stream_log::Answers;
+use crate::supervisor::{Escalation, Place, Reports, Subtree, Supervised, Supervisor};
+use crate::tool_worker::Worker;
+
+/// Machines whose changes the journal holds.
+const JOURNALLED: &[&str] = &["job_queue"];
+
+/// Where actors live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topology {
+    /// On arbiters of their own; limiter shards as said.
+    Threads {
+        /// Where the shards live.
+        shards: ShardPlacement,
+    },
+    /// All of it, the journal too, on the thread that starts it: a test in virtual time.
+    Here,
+}
+
+/// Where limiter shards live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShardPlacement {
+    /// Dealt to so many HTTP workers.
+    Workers(usize),
+    /// On an arbiter that holds nothing else.
+    Dedicated,
+}
+
+/// What a tree is built from.
+pub struct TreeOptions {
+    /// The time.
+    pub clock: SharedClock,
+    /// Where actors live.
+    pub topology: Topology,
+    /// How often a changed state is saved.
+    pub snapshot_every: Duration,
+    /// The rules of every provider's circuit.
+    pub circuit: Box<dyn Fn(ProviderId) -> CircuitRules + Send>,
+    /// The rules of every provider's bulkhead.
+    pub bulkhead: Box<dyn Fn(ProviderId) -> BulkheadRules + Send>,
+    /// The rules of the queue.
+    pub jobs: QueueRules,
+    /// How many workers there are: at least as many as all kinds may run together, so that no kind
+    /// waits for a worker that another holds.
+    pub workers: usize,
+}
+
+/// The handles on every concern.
+#[derive(Clone)]
+pub struct Tree {
+    /// Rate limits.
+    pub limiter: RateLimiter,
+    /// Circuits.
+    pub circuits: CircuitBreakers,
+    /// Bulkheads.
+    pub bulkheads: Bulkheads,
+    /// Claims of idempotency keys.
+    pub claims: Idempotency,
+    /// Tools and accepted events.
+    pub jobs: Jobs,
+    /// Running answers.
+    pub answers: Answers,
+    /// Records and the disk.
+    pub journal: Journal,
+    /// The time.
+    pub clock: SharedClock,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// In the order they were started; workers last.
+    actors: Vec<Arc<dyn Supervised>>,
+    /// What could not be read back at the start: the machine, and why.
+    put_aside: Mutex<Vec<(String, String)>>,
+    arbiters: Mutex<Vec<Arbiter>>,
+    topology: Topology,
+    runner: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+/// What runs beside the handles: the supervisor, and what ends it.
+pub struct Root {
+    supervisor: Supervisor,
+    stop: oneshot::Receiver<()>,
+}
+
+impl Root {
+    /// Supervises until the tree is drained or too much has failed.
+    pub async fn run(self) -> crate::supervisor::Ended {
+        self.supervisor.run(self.stop).await
+    }
+}
+
+impl Tree {
+    /// Opens the store and starts every actor but those that wait for an HTTP worker.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be opened.
+    pub async fn start(
+        options: TreeOptions,
+        store: StoreFactory,
+        runner: impl FnOnce(&Handles<'_>) -> Arc<dyn JobRunner>,
+    ) -> Result<(Self, Root), StoreError> {
+        let (journal, mut writer) = Journal::new(store, options.clock.clone(), JOURNALLED);
+        writer.open()?;
+        let in_place = options.topology == Topology::Here;
+        if in_place {
+            actix_rt::spawn(writer.run_local());
+        } else {
+            let thread = std::thread::Builder::new().name("journal".into());
+            let spawned = thread.spawn(move || writer.run());
+            spawned.map_err(|error| StoreError::Io(format!("the journal's thread: {error}")))?;
+        }
+        let (reports, from_actors) = Reports::channel();
+        let around = Around {
+            clock: options.clock.clone(),
+            journal: journal.clone(),
+            reports,
+            snapshot_every: options.snapshot_every,
+        };
+        let build = Build { around, put_aside: Mutex::default() };
+        let (tree, actors) = build.all(options, journal, runner).await;
+        let (stop, stopped) = oneshot::channel();
+        *tree.inner.runner.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
+        let supervisor = Supervisor {
+            actors,
+            reports: from_actors,
+            clock: tree.clock.clone(),
+            topology: tree.inner.topology,
+            given_up: Default::default(),
+            spare: Vec::new(),
+        };
+        Ok((tree, Root { supervisor, stop: stopped }))
+    }
+
+    /// Starts, on the HTTP worker's thread that calls it, the shards dealt to one worker: those
+    /// that have no thread, or whose thread is gone.
+    pub fn adopt_worker(&self) {
+        let Topology::Threads { shards: ShardPlacement::Workers(workers) } = self.inner.topology
+        else {
+            return;
+        };
+        let share = SHARDS.div_ceil(workers.max(1));
+        let here = Place::Arbiter(Arbiter::current());
+        let homeless = self
+            .limiter
+            .shards()
+            .iter()
+            .map(|shard| shard.supervised())
+            .filter(|shard| !shard.place().is_some_and(|place| place.is_there()));
+        for shard in homeless.take(share) {
+            shard.start(here.clone());
+        }
+    }
+
+    /// What is seen of every actor, without asking any.
+    pub fn actors(&self) -> Vec<ActorView> {
+        let now = self.clock.now();
+        let mut views: Vec<_> =
+            self.inner.actors.iter().map(|actor| actor.vitals().view(now)).collect();
+        views.push(self.journal.vitals().view(now));
+        views
+    }
+
+    /// Machines that could not be read back at the start and began anew, with the reason.
+    pub fn put_aside(&self) -> Vec<(String, String)> {
+        self.inner.put_aside.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks shards on HTTP workers for their last snapshot: their threads end before the rest.
+    pub async fn drain_shards(&self, deadline: Duration) {
+        let shards = self.limiter.shards().iter().map(|shard| shard.supervised());
+        drain(shards.collect(), deadline).await;
+    }
+
+    /// Finishes every actor in reverse order, within `deadline` in all; what was asked before is
+    /// done and saved. The journal's last commit is on disk when this returns.
+    pub async fn drain(&self, deadline: Duration) {
+        let by = tokio::time::sleep(deadline);
+        let work = async {
+            let mut actors = self.inner.actors.clone();
+            actors.reverse();
+            drain(actors, deadline).await;
+            // A transaction behind everything that was saved: its answer says it is on disk.
+            let nothing = self.journal.transact(|_| Ok::<_, ()>(((), Vec::new()))).await;
+            if let Err(error) = nothing {
+                tracing::error!(%error, "the last snapshots may not be on disk");
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = by => tracing::error!(?deadline, "draining did not end in time"),
+        }
+        if let Some(stop) = self.inner.runner.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            let _ = stop.send(());
+        }
+        let arbiters = std::mem::take(
+            &mut *self.inner.arbiters.lock().unwrap_or_else(PoisonError::into_inner),
+        );
+        for arbiter in &arbiters {
+            arbiter.stop();
+        }
+    }
+
+    /// Arms a fault on an actor. `false` if there is none of that name.
+    #[cfg(feature = "faults")]
+    pub fn arm(&self, actor: &str, fault: crate::faults::Fault) -> bool {
+        let found = self.inner.actors.iter().find(|each| each.vitals().name() == actor);
+        found.inspect(|actor| actor.faults().arm(fault)).is_some()
+    }
+
+    /// Whether an actor of that name exists.
+    pub fn has_actor(&self, name: &str) -> bool {
+        self.inner.actors.iter().any(|actor| actor.vitals().name() == name)
+    }
+
+    /// Disarms every fault, and says what was armed.
+    #[cfg(feature = "faults")]
+    pub fn armed(&self) -> Vec<(String, crate::faults::Fault)> {
+        let of = |actor: &Arc<dyn Supervised>| {
+            let name = actor.vitals().name().to_owned();
+            actor.faults().armed().into_iter().map(move |fault| (name.clone(), fault))
+        };
+        self.inner.actors.iter().flat_map(of).collect()
+    }
+
+    /// Disarms every fault.
+    #[cfg(feature = "faults")]
+    pub fn clear_faults(&self) {
+        self.inner.actors.iter().for_each(|actor| actor.faults().clear());
+    }
+}
+
+async fn drain(actors: Vec<Arc<dyn Supervised>>, deadline: Duration) {
+    let answering = |actor: &Arc<dyn Supervised>| {
+        matches!(actor.vitals().status(), Status::Running | Status::Restarting)
+    };
+    for actor in actors.into_iter().filter(answering) {
+        let drained = tokio::time::timeout(deadline, actor.drain()).await;
+        if drained.is_err() {
+            tracing::error!(actor = actor.vitals().name(), "an actor did not drain in time");
+        }
+    }
+}
+
+/// The handles that a runner of jobs may use.
+pub struct Handles<'a> {
+    /// Circuits.
+    pub circuits: &'a CircuitBreakers,
+    /// Bulkheads.
+    pub bulkheads: &'a Bulkheads,
+    /// Tools and accepted events.
+    pub jobs: &'a Jobs,
+    /// Running answers.
+    pub answers: &'a Answers,
+    /// Records and the disk.
+    pub journal: &'a Journal,
+    /// The time.
+    pub clock: &'a SharedClock,
+}
+
+struct Build {
+    around: Around,
+    put_aside: Mutex<Vec<(String, String)>>,
+}
+
+impl Build {
+    async fn all(
+        self,
+        options: TreeOptions,
+        journal: Journal,
+        runner: impl FnOnce(&Handles<'_>) -> Arc<dyn JobRunner>,
+    ) -> (Tree, HashMap<String, Arc<dyn Supervised>>) {
+        let around = self.around.clone();
+        let seconds = Duration::from_secs;
+        let counts = Escalation::CountsAtTheRoot;
+        let limits = Subtree::new("limits", 5, seconds(30), counts);
+        let guards = Subtree::new("guards", 5, seconds(30), counts);
+        let replay = Subtree::new("replay", 5, seconds(30), counts);
+        let tools = Subtree::new("tools", 5, seconds(60), counts);
+        let answering = Subtree::new("answers", 5, seconds(30), counts);
+
+        let mut saved = self.read_back(shard_names()).await;
+        let limiter = RateLimiter::new(&limits, &around, |name| take(&mut saved, name));
+        let mut saved = self.read_back(provider_names("circuit_breaker")).await;
+        let circuits =
+            CircuitBreakers::new(&guards, &around, options.circuit, |name| take(&mut saved, name));
+        let mut saved = self.read_back(provider_names("bulkhead")).await;
+        let bulkheads =
+            Bulkheads::new(&guards, &around, options.bulkhead, |name| take(&mut saved, name));
+        let mut saved = self.read_back(vec!["idempotency".into()]).await;
+        let claims = Idempotency::new(&replay, &around, take(&mut saved, "idempotency"));
+        let jobs = Jobs::new(&tools, &around, options.jobs);
+        let answers = Answers::new(&answering, &around);
+        let clock = around.clock.clone();
+        let runner = runner(&Handles {
+            circuits: &circuits,
+            bulkheads: &bulkheads,
+            jobs: &jobs,
+            answers: &answers,
+            journal: &journal,
+            clock: &clock,
+        });
+        let workers =
+            (0..options.workers).map(|number| Worker::new(number, &tools, &around, &jobs, &runner));
+
+        let mut places = Places::new(options.topology);
+        let mut actors: Vec<Arc<dyn Supervised>> = Vec::new();
+        let shards = limiter.shards().iter().map(|shard| shard.supervised());
+        places.start_shards(shards.collect(), &mut actors);
+        let guards = circuits.circuits().map(|(_, circuit)| circuit.supervised());
+        let guards = guards.chain(bulkheads.bulkheads().map(|(_, it)| it.supervised()));
+        places.start(guards.collect(), &mut actors);
+        places.start(vec![claims.actor().supervised()], &mut actors);
+        let mut of_tools = vec![jobs.actor().supervised()];
+        of_tools.extend(workers.map(|worker| worker as Arc<dyn Supervised>));
+        of_tools.push(answers.actor().supervised());
+        places.start(of_tools, &mut actors);
+
+        let by_name = actors
+            .iter()
+            .map(|actor| (actor.vitals().name().to_owned(), Arc::clone(actor)))
+            .collect();
+        let inner = Inner {
+            actors,
+            put_aside: self.put_aside,
+            arbiters: Mutex::new(places.arbiters),
+            topology: options.topology,
+            runner: Mutex::new(None),
+        };
+        let inner = Arc::new(inner);
+        let tree =
+            Tree { limiter, circuits, bulkheads, claims, jobs, answers, journal, clock, inner };
+        (tree, by_name)
+    }
+
+    /// Reads back the snapshots of these machines. One that cannot be read is put aside: the machine
+    /// starts anew, and readiness names it.
+    async fn read_back<M: Machine>(&self, names: Vec<String>) -> HashMap<String, M> {
+        let mut machines = HashMap::new();
+        for name in names {
+            match self.around.journal.load::<M>(&name, 0).await {
+                Ok(Built { base: Some(mut machine), .. }) => {
+                    machine.reopened(self.around.clock.now());
+                    machines.insert(name, machine);
+                }
+                Ok(Built { base: None, .. }) => {}
+                Err(error) => self.set_aside(name, &error),
+            }
+        }
+        machines
+    }
+
+    fn set_aside(&self, name: String, error: &LoadError) {
+        tracing::error!(actor = %name, %error, "a saved state was put aside; it starts anew");
+        let mut put_aside = self.put_aside.lock().unwrap_or_else(PoisonError::into_inner);
+        put_aside.push((name, error.to_string()));
+    }
+}
+
+fn take<M: Machine>(saved: &mut HashMap<String, M>, name: &str) -> M {
+    saved.remove(name).unwrap_or_else(M::fresh)
+}
+
+fn shard_names() -> Vec<String> {
+    (0..SHARDS).map(|number| format!("rate_limiter-{number}")).collect()
+}
+
+fn provider_names(concern: &str) -> Vec<String> {
+    ProviderId::ALL.iter().map(|provider| format!("{concern}-{provider}")).collect()
+}
+
+/// Hands out threads.
+struct Places {
+    topology: Topology,
+    arbiters: Vec<Arbiter>,
+}
+
+impl Places {
+    fn new(topology: Topology) -> Self {
+        Self { topology, arbiters: Vec::new() }
+    }
+
+    /// Starts a group on a thread of its own.
+    fn start(&mut self, group: Vec<Arc<dyn Supervised>>, actors: &mut Vec<Arc<dyn Supervised>>) {
+        let place = self.own_thread();
+        for actor in group {
+            Arc::clone(&actor).start(place.clone());
+            actors.push(actor);
+        }
+    }
+
+    fn start_shards(
+        &mut self,
+        shards: Vec<Arc<dyn Supervised>>,
+        actors: &mut Vec<Arc<dyn Supervised>>,
+    ) {
+        match self.topology {
+            Topology::Threads { shards: ShardPlacement::Workers(_) } => actors.extend(shards),
+            Topology::Threads { shards: ShardPlacement::Dedicated } | Topology::Here => {
+                self.start(shards, actors);
+            }
+        }
+    }
+
+    fn own_thread(&mut self) -> Place {
+        match self.topology {
+            Topology::Here => Place::Here,
+            Topology::Threads { .. } => {
+                let arbiter = Arbiter::new();
+                let place = Place::Arbiter(arbiter.handle());
+                self.arbiters.push(arbiter);
+                place
+            }
+        }
+    }
+}

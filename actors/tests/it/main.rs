@@ -1,0 +1,4 @@
+//! The tree, whole, with no network: one thread, virtual time.
+
+mod containment;
+mod support;
