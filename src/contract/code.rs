@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //! - A status of 429 or 503 has a default wait of at least a second, and no other status has one.
-//! - The sentence of a code with a default wait holds [`SOON`] once, to be replaced by the wait.
+//! - The sentence of a code with a default wait has one place for the wait.
 
 use std::fmt;
 use std::time::Duration;
