@@ -1,0 +1,48 @@
+//! Numbers that the interface promises and no knob changes (INTERFACE.md §3, §6).
+
+use std::time::Duration;
+
+/// The largest body of a chat request, in bytes.
+pub const CHAT_BODY_BYTES_MAX: usize = 64 * 1024;
+/// How often a stream shows that it lives.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+/// The most that one answer's stream log holds, in bytes.
+pub const STREAM_LOG_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How long a probe of a half-open circuit may take before its place goes to another.
+pub const PROBE_DEADLINE: Duration = Duration::from_secs(30);
+/// How often a call may be sent, the first time included.
+pub const RETRY_ATTEMPTS: u32 = 3;
+/// The delay before the second attempt, before jitter; it doubles.
+pub const RETRY_BASE: Duration = Duration::from_millis(200);
+/// The longest delay between attempts.
+pub const RETRY_CAP: Duration = Duration::from_secs(5);
+/// Answers after which a call may be sent again.
+pub const RETRY_STATUSES: [u16; 7] = [408, 425, 429, 500, 502, 503, 504];
+
+/// How long a webhook's key is known.
+pub const WEBHOOK_KEY_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How long a chat request's key is known.
+pub const CHAT_KEY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a finished event is kept.
+pub const DONE_EVENT_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Dead letters kept at most; beyond it the oldest goes.
+pub const DEAD_LETTERS_MAX: usize = 10_000;
+
+/// Threads that one owner may have.
+pub const THREADS_PER_OWNER_MAX: usize = 1000;
+/// Evidence rows that one owner may have.
+pub const EVIDENCE_PER_OWNER_MAX: usize = 10_000;
+/// Messages that one thread may have.
+pub const MESSAGES_PER_THREAD_MAX: usize = 2000;
+/// Items of a page unless asked otherwise.
+pub const PAGE_DEFAULT: usize = 20;
+/// Items of a page at most.
+pub const PAGE_MAX: usize = 100;
+
+/// How long equal limiter events count as one.
+pub const EVENT_DEDUPE: Duration = Duration::from_secs(5);
+/// How long limiter events are kept.
+pub const EVENT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+/// Over how long `ALERT_THRESHOLD` counts.
+pub const ALERT_WINDOW: Duration = Duration::from_secs(5 * 60);

@@ -1,0 +1,375 @@
+//! What operators read at `/ops`: plain rows, camelCase, times as RFC 3339 in UTC.
+//!
+//! The console, the dashboard and the drills are clients of these like any other, so a member is
+//! added, never renamed (INTERFACE.md §5).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Counts by name.
+pub type Counts = BTreeMap<String, u64>;
+
+/// Declares answer types: all are written and read the same way.
+macro_rules! answers {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)+ })+) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+            #[serde(rename_all = "camelCase")]
+            pub struct $name { $($(#[$field_doc])* pub $field: $type,)+ }
+        )+
+    };
+}
+
+answers! {
+    /// `GET /ops/actors`.
+    ActorsAnswer {
+        /// When it was looked.
+        generated_at: String,
+        /// Every actor.
+        actors: Vec<ActorRow>,
+    }
+
+    /// One actor, seen from outside: reading this asks it nothing.
+    ActorRow {
+        /// Its name, such as `rate_limiter-0`.
+        name: String,
+        /// Its status, such as `running`.
+        status: String,
+        /// Which life this is, counted from 1.
+        incarnation: u64,
+        /// How often it was restarted, and why.
+        restarts: Restarts,
+        /// Its last panic, if it ever had one.
+        last_panic: Option<LastPanic>,
+        /// Messages accepted and not yet answered.
+        mailbox_depth: u64,
+        /// For how long the oldest of them has waited, in milliseconds; `null` if there is none.
+        oldest_work_ms: Option<u64>,
+        /// Messages answered since the process began.
+        handled: u64,
+    }
+
+    /// Restarts of an actor.
+    Restarts {
+        /// By cause: `decide`, `apply`, `death`, `hang`, `manual`.
+        by_cause: Counts,
+    }
+
+    /// A panic that was contained.
+    LastPanic {
+        /// When.
+        at: String,
+        /// What it said, cut to 200 characters and redacted.
+        message: String,
+        /// File and line, where known.
+        location: Option<String>,
+    }
+
+    /// `GET /ops/inbox`.
+    InboxAnswer {
+        /// When it was looked.
+        generated_at: String,
+        /// Accepted events, newest first.
+        items: Vec<InboxRow>,
+    }
+
+    /// One accepted event.
+    InboxRow {
+        /// Its identifier.
+        id: String,
+        /// Where it came from, such as `whatsapp`.
+        source: String,
+        /// What it was claimed by, scope and key.
+        key: String,
+        /// `pending`, `running`, `done` or `dead`.
+        status: String,
+        /// Attempts so far.
+        attempts: u32,
+        /// When it was accepted.
+        accepted_at: String,
+        /// When what it asks for had happened.
+        done_at: Option<String>,
+    }
+
+    /// `GET /ops/snapshot`.
+    Snapshot {
+        /// When it was looked.
+        generated_at: String,
+        /// How far back counts reach.
+        window_minutes: u64,
+        /// The rules in force.
+        config: ConfigSection,
+        /// What the limiter refused.
+        rate_limit_pressure: RateLimitPressure,
+        /// Every circuit.
+        circuits: Vec<CircuitRow>,
+        /// Every bulkhead, by provider.
+        bulkheads: BTreeMap<String, BulkheadRow>,
+        /// What was claimed, and what came again.
+        replay_protection: ReplayProtection,
+        /// Queued tool calls.
+        tool_jobs: ToolJobsSection,
+        /// Accepted events.
+        inbox: InboxSection,
+        /// Every actor.
+        actors: Vec<ActorRow>,
+    }
+
+    /// The rules in force, as the knobs name them.
+    ConfigSection {
+        /// By bucket.
+        rate_limits: BTreeMap<String, RateLimitRules>,
+        /// By provider.
+        circuits: BTreeMap<String, CircuitRules>,
+        /// By provider.
+        bulkheads: BTreeMap<String, BulkheadRules>,
+        /// How long results of tools are kept, in milliseconds, by kind.
+        tool_cache: Counts,
+        /// The version of each kind's namespace.
+        tool_cache_namespaces: BTreeMap<String, String>,
+        /// Of the queue of tool calls.
+        tool_jobs: ToolJobRules,
+        /// Of these answers themselves.
+        ops: OpsRules,
+    }
+
+    /// A rate limit.
+    RateLimitRules {
+        /// Calls a window admits.
+        max: u64,
+        /// How long a window stays open.
+        window_ms: u64,
+    }
+
+    /// A circuit's rules.
+    CircuitRules {
+        /// Failures in a row that open it.
+        threshold: u64,
+        /// How long it stays open.
+        cooldown_ms: u64,
+        /// From when a call counts as slow; `null` counts none.
+        slow_ms: Option<u64>,
+    }
+
+    /// A bulkhead's rules.
+    BulkheadRules {
+        /// Calls in flight at most.
+        max_concurrent: u64,
+        /// How long a silent holder keeps its slot.
+        lease_ttl_ms: u64,
+        /// How long a call may wait for a slot.
+        wait_ms: u64,
+    }
+
+    /// Rules of the queue of tool calls.
+    ToolJobRules {
+        /// Calls that one answer may queue.
+        max_per_run: u64,
+        /// How long a silent worker keeps its call.
+        lease_ms: u64,
+        /// How long an answer waits for a call.
+        wait_ms: u64,
+        /// The longest pause between two looks.
+        poll_ms: u64,
+        /// Attempts before a call is given up.
+        max_attempts: u64,
+        /// The first delay between attempts.
+        retry_base_ms: u64,
+        /// How long a call may wait.
+        ttl_ms: u64,
+        /// How many waiting calls are looked at for one that may run.
+        claim_scan: u64,
+        /// Running at once, by tool.
+        run_max: Counts,
+        /// Waiting, by tool.
+        queue_max: Counts,
+        /// Running at once, all tools together.
+        max_concurrent: u64,
+    }
+
+    /// Rules of the operators' answers.
+    OpsRules {
+        /// How far back counts reach unless asked otherwise.
+        default_window_minutes: u64,
+        /// Rows of a section at most.
+        max_rows_per_section: u64,
+    }
+
+    /// What the limiter refused of late.
+    RateLimitPressure {
+        /// By `source:bucket:outcome`.
+        summary: Counts,
+        /// The last events.
+        recent_events: Vec<RateLimitEventRow>,
+        /// The last alerts.
+        recent_alerts: Vec<AlertRow>,
+    }
+
+    /// One refusal.
+    RateLimitEventRow {
+        /// Where it happened, such as `http`.
+        source: String,
+        /// Which limit.
+        bucket: String,
+        /// Who, as the limiter knows the caller.
+        key: String,
+        /// `blocked` or `contention_fallback`.
+        outcome: String,
+        /// What wait was named.
+        retry_after_ms: u64,
+        /// Which route.
+        path: Option<String>,
+        /// Which method.
+        method: Option<String>,
+        /// When.
+        created_at: String,
+    }
+
+    /// One alert.
+    AlertRow {
+        /// What it is about: `source:bucket:outcome`.
+        alert_key: String,
+        /// Events that raised it.
+        count: u64,
+        /// From how many on it is raised.
+        threshold: u64,
+        /// Over how many minutes.
+        window_minutes: u64,
+        /// When.
+        created_at: String,
+    }
+
+    /// One circuit.
+    CircuitRow {
+        /// Whose.
+        provider: String,
+        /// `closed`, `open` or `half_open`.
+        state: String,
+        /// Failures in a row.
+        failures: u64,
+        /// When it opened, if it is not closed.
+        opened_at: Option<String>,
+        /// How long until a probe may pass; `null` while it is closed.
+        retry_after_ms: Option<u64>,
+    }
+
+    /// One bulkhead.
+    BulkheadRow {
+        /// Calls in flight.
+        in_flight: u64,
+        /// Calls in flight at most.
+        max: u64,
+        /// Calls in line.
+        waiting: u64,
+    }
+
+    /// Claims, by scope.
+    ReplayProtection {
+        /// Each scope.
+        by_scope: BTreeMap<String, ScopeRow>,
+    }
+
+    /// Claims of one scope.
+    ScopeRow {
+        /// Keys held.
+        keys: u64,
+        /// Times that one came again.
+        duplicates: u64,
+    }
+
+    /// Queued tool calls.
+    ToolJobsSection {
+        /// By status.
+        by_status: Counts,
+        /// By tool, then by status.
+        by_tool: BTreeMap<String, Counts>,
+        /// How full each tool is.
+        pressure_by_tool: BTreeMap<String, ToolPressure>,
+        /// Age of the oldest waiting call; `null` if none waits.
+        oldest_queued_age_ms: Option<u64>,
+        /// Age of the oldest running call; `null` if none runs.
+        oldest_running_age_ms: Option<u64>,
+    }
+
+    /// How full one tool is.
+    ToolPressure {
+        /// Waiting.
+        queued: u64,
+        /// Waiting at most.
+        queued_max: u64,
+        /// Running.
+        running: u64,
+        /// Running at most.
+        running_max: u64,
+    }
+
+    /// Accepted events.
+    InboxSection {
+        /// By status.
+        by_status: Counts,
+        /// By source.
+        by_source: Counts,
+        /// Age of the oldest event that is not done; `null` if all are.
+        oldest_age_ms: Option<u64>,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_actor_is_written_as_the_interface_says() {
+        let row = ActorRow {
+            name: "rate_limiter-0".into(),
+            status: "running".into(),
+            incarnation: 2,
+            restarts: Restarts { by_cause: Counts::from([("apply".into(), 1)]) },
+            last_panic: None,
+            mailbox_depth: 3,
+            oldest_work_ms: Some(4),
+            handled: 5,
+        };
+        let expected = json!({
+            "name": "rate_limiter-0", "status": "running", "incarnation": 2,
+            "restarts": {"byCause": {"apply": 1}}, "lastPanic": null,
+            "mailboxDepth": 3, "oldestWorkMs": 4, "handled": 5,
+        });
+        assert_eq!(serde_json::to_value(&row).unwrap(), expected);
+        assert_eq!(serde_json::from_value::<ActorRow>(expected).unwrap(), row);
+    }
+
+    #[test]
+    fn an_event_is_written_as_the_interface_says() {
+        let row = serde_json::to_value(InboxRow::default()).unwrap();
+        let expected = json!({"id": "", "source": "", "key": "", "status": "", "attempts": 0,
+            "acceptedAt": "", "doneAt": null});
+        assert_eq!(row, expected);
+    }
+
+    #[test]
+    fn a_snapshot_has_its_sections_even_when_there_is_nothing() {
+        let snapshot = serde_json::to_value(Snapshot::default()).unwrap();
+        let expected = json!({
+            "generatedAt": "", "windowMinutes": 0,
+            "config": {
+                "rateLimits": {}, "circuits": {}, "bulkheads": {}, "toolCache": {},
+                "toolCacheNamespaces": {},
+                "toolJobs": {"maxPerRun": 0, "leaseMs": 0, "waitMs": 0, "pollMs": 0,
+                    "maxAttempts": 0, "retryBaseMs": 0, "ttlMs": 0, "claimScan": 0,
+                    "runMax": {}, "queueMax": {}, "maxConcurrent": 0},
+                "ops": {"defaultWindowMinutes": 0, "maxRowsPerSection": 0},
+            },
+            "rateLimitPressure": {"summary": {}, "recentEvents": [], "recentAlerts": []},
+            "circuits": [], "bulkheads": {}, "replayProtection": {"byScope": {}},
+            "toolJobs": {"byStatus": {}, "byTool": {}, "pressureByTool": {},
+                "oldestQueuedAgeMs": null, "oldestRunningAgeMs": null},
+            "inbox": {"byStatus": {}, "bySource": {}, "oldestAgeMs": null},
+            "actors": [],
+        });
+        assert_eq!(snapshot, expected);
+    }
+}
