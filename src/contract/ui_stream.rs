@@ -9,6 +9,7 @@
 //! - Our tools carry `providerExecuted: true`, else browsers try to run them.
 
 pub mod grammar;
+pub mod message;
 
 use std::time::Duration;
 
