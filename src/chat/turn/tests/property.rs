@@ -74,7 +74,7 @@ fn make(play: &mut Play, a_move: Move, started: &[String]) -> Next {
 proptest! {
     // A failing case is printed, smallest first; one that was found becomes a test by name.
     #![proptest_config(ProptestConfig {
-        cases: 2000,
+        cases: 500,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

@@ -1,8 +1,12 @@
 //! Beginning, text, ending and failing.
 
+use futures_util::{FutureExt, StreamExt, stream};
+
 use super::*;
+use crate::contract::ui_stream::DONE;
 use crate::contract::ui_stream::message::MessagePart;
 use crate::upstream::error::Clock;
+use crate::upstream::sse::data_events;
 
 const STOP: Delta<'static> = Delta::Finish(Finish::Stop);
 
@@ -282,4 +286,28 @@ fn a_chunk_that_cannot_be_read_is_a_failure_of_the_provider() {
     let next = play.feed(Input::Failed(error(&malformed)));
     let Next::Over(Ending::Failed(failure)) = next else { panic!("it goes on") };
     assert_eq!(failure.code, "upstream_error");
+}
+
+#[test]
+fn every_recorded_stream_becomes_bytes_that_clients_accept() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/samples/upstream");
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    for path in paths.filter(|path| path.extension().is_some_and(|kind| kind == "sse")) {
+        let bytes = bytes::Bytes::from(std::fs::read(&path).unwrap());
+        let chunks = stream::iter([Ok::<_, std::io::Error>(bytes)]);
+        let events: Vec<_> = data_events(chunks).collect().now_or_never().unwrap();
+        let mut play = Play::new();
+        let deltas = events.iter().flat_map(|data| read(data.as_ref().unwrap()).unwrap());
+        if let Next::StartTools(calls) = play.hear_all(deltas) {
+            for ToolCall { id, .. } in &calls {
+                let output = Json::from_text("[\n]").unwrap();
+                play.feed(Input::ToolProgress { call_id: id, output });
+                play.done(id, "{\n}");
+            }
+            play.hear_all([text("So."), STOP, Delta::Done]);
+        }
+        let bytes: String = play.out.iter().map(Part::to_sse).collect();
+        let parts = Grammar::read_stream(&(bytes + DONE)).expect("clients accept it");
+        assert_eq!(parts.len(), play.out.len(), "{}", path.display());
+    }
 }
