@@ -76,7 +76,7 @@ pub enum Part {
     ToolOutputAvailable { tool_call_id: String, output: Json, provider_executed: Ours },
     /// The tool failed; the answer goes on.
     ToolOutputError { tool_call_id: String, error_text: String, provider_executed: Ours },
-    /// What went wrong, for programs; an [`Part::Error`] follows. `error` itself has no room for it.
+    /// What went wrong, for programs. [`Part::Error`] follows, which has no room for a code.
     DataError { data: ErrorData, transient: Yes },
     /// What went wrong, for people. Clients stop reading here.
     Error { error_text: String },

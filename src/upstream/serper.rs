@@ -177,7 +177,8 @@ mod tests {
             concat!(
                 r#"{"answer":{"title":"USB-C","link":"https://answers.example/usb-c","#,
                 r#""snippet":"A reversible connector."},"results":["#,
-                r#"{"title":"Best USB-C docks “2026”","link":"https://reviews.example/docks?ref=a&b=1","#,
+                r#"{"title":"Best USB-C docks “2026”","#,
+                r#""link":"https://reviews.example/docks?ref=a&b=1","#,
                 r#""snippet":"We tested 14 docks …","date":"Feb 1, 2026"},"#,
                 r#"{"title":"USB-C ドック","link":"https://shop.example/ja","snippet":"最高のドック"}]}"#,
             ),

@@ -28,7 +28,10 @@ fn every_part_has_its_exact_bytes() {
         (Part::ReasoningEnd { id: "r1".into() }, r#"{"type":"reasoning-end","id":"r1"}"#),
         (
             Part::tool_input_start(id(), name()),
-            r#"{"type":"tool-input-start","toolCallId":"call_1","toolName":"search_web","providerExecuted":true}"#,
+            concat!(
+                r#"{"type":"tool-input-start","toolCallId":"call_1","#,
+                r#""toolName":"search_web","providerExecuted":true}"#,
+            ),
         ),
         (
             Part::ToolInputDelta { tool_call_id: id(), input_text_delta: "{\"q".into() },
@@ -36,19 +39,33 @@ fn every_part_has_its_exact_bytes() {
         ),
         (
             Part::tool_input_available(id(), name(), query()),
-            r#"{"type":"tool-input-available","toolCallId":"call_1","toolName":"search_web","input":{"query":"a \n b"},"providerExecuted":true}"#,
+            concat!(
+                r#"{"type":"tool-input-available","toolCallId":"call_1","#,
+                r#""toolName":"search_web","input":{"query":"a \n b"},"#,
+                r#""providerExecuted":true}"#,
+            ),
         ),
         (
             Part::tool_input_error(id(), name(), Json::string("{\"q"), "not JSON".into()),
-            r#"{"type":"tool-input-error","toolCallId":"call_1","toolName":"search_web","input":"{\"q","providerExecuted":true,"errorText":"not JSON"}"#,
+            concat!(
+                r#"{"type":"tool-input-error","toolCallId":"call_1","#,
+                r#""toolName":"search_web","input":"{\"q","providerExecuted":true,"#,
+                r#""errorText":"not JSON"}"#,
+            ),
         ),
         (
             Part::tool_output_available(id(), query()),
-            r#"{"type":"tool-output-available","toolCallId":"call_1","output":{"query":"a \n b"},"providerExecuted":true}"#,
+            concat!(
+                r#"{"type":"tool-output-available","toolCallId":"call_1","#,
+                r#""output":{"query":"a \n b"},"providerExecuted":true}"#,
+            ),
         ),
         (
             Part::tool_output_error(id(), "busy".into()),
-            r#"{"type":"tool-output-error","toolCallId":"call_1","errorText":"busy","providerExecuted":true}"#,
+            concat!(
+                r#"{"type":"tool-output-error","toolCallId":"call_1","errorText":"busy","#,
+                r#""providerExecuted":true}"#,
+            ),
         ),
         (
             Part::data_error("upstream_cut", None),
@@ -56,7 +73,10 @@ fn every_part_has_its_exact_bytes() {
         ),
         (
             Part::data_error("upstream_rate_limited", Some(Duration::from_millis(1500))),
-            r#"{"type":"data-error","data":{"code":"upstream_rate_limited","retryAfterMs":1500},"transient":true}"#,
+            concat!(
+                r#"{"type":"data-error","data":{"code":"upstream_rate_limited","#,
+                r#""retryAfterMs":1500},"transient":true}"#,
+            ),
         ),
         (Part::Error { error_text: "Cut.".into() }, r#"{"type":"error","errorText":"Cut."}"#),
         (Part::Abort, r#"{"type":"abort"}"#),
@@ -66,7 +86,11 @@ fn every_part_has_its_exact_bytes() {
         ),
         (
             finish_with_usage(),
-            r#"{"type":"finish","finishReason":"tool-calls","messageMetadata":{"usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3}}}"#,
+            concat!(
+                r#"{"type":"finish","finishReason":"tool-calls","#,
+                r#""messageMetadata":{"usage":{"inputTokens":1,"outputTokens":2,"#,
+                r#""totalTokens":3}}}"#,
+            ),
         ),
     ];
     for (part, json) in table {
@@ -89,7 +113,8 @@ fn a_preliminary_output_is_named_by_its_event_and_typed_as_an_output() {
         part.to_sse(),
         concat!(
             "event: tool-output-partially-available\n",
-            r#"data: {"type":"tool-output-available","toolCallId":"call_1","output":{"results":[]},"providerExecuted":true,"preliminary":true}"#,
+            r#"data: {"type":"tool-output-available","toolCallId":"call_1","#,
+            r#""output":{"results":[]},"providerExecuted":true,"preliminary":true}"#,
             "\n\n",
         ),
     );

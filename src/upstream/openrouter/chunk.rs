@@ -271,8 +271,14 @@ mod tests {
             r#"{"choices":[]}"#,
             r#"{"choices":null,"usage":null,"error":null}"#,
             r#"{"choices":[{}]}"#,
-            r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#,
-            r#"{"choices":[{"index":0,"delta":{"content":null,"tool_calls":null},"finish_reason":""}]}"#,
+            concat!(
+                r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"#,
+                r#""finish_reason":null}]}"#,
+            ),
+            concat!(
+                r#"{"choices":[{"index":0,"delta":{"content":null,"tool_calls":null},"#,
+                r#""finish_reason":""}]}"#,
+            ),
             r#"{"choices":[{"index":0,"delta":null,"logprobs":{"x":[1]}}],"new":{"deep":[1]}}"#,
             r#"{"choices":[{"index":1,"delta":{"content":"another choice"}}]}"#,
         ] {
@@ -353,9 +359,8 @@ mod tests {
         ];
         for (error, status, message) in table {
             let expected = Delta::Error { status, message: message.to_owned() };
-            let top = format!(
-                r#"{{"error":{error},"choices":[{{"delta":{{"content":"x"}},"finish_reason":"error"}}]}}"#
-            );
+            let choice = r#"{"delta":{"content":"x"},"finish_reason":"error"}"#;
+            let top = format!(r#"{{"error":{error},"choices":[{choice}]}}"#);
             assert_eq!(read(&top), Ok(vec![text("x"), expected.clone()]));
             let within = format!(r#"{{"choices":[{{"error":{error}}}]}}"#);
             assert_eq!(read(&within), Ok(vec![expected]));

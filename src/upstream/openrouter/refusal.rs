@@ -88,7 +88,10 @@ mod tests {
         let table = [
             r#"{"error":{"metadata":{"retry_after_seconds":3.0}}}"#,
             r#"{"error":{"metadata":{"headers":{"Retry-After":"3"}}}}"#,
-            r#"{"error":{"availability":{"retry_after":null},"metadata":{"retry_after_seconds":3}}}"#,
+            concat!(
+                r#"{"error":{"availability":{"retry_after":null},"#,
+                r#""metadata":{"retry_after_seconds":3}}}"#,
+            ),
         ];
         for body in table {
             assert_eq!(read(429, None, body.as_bytes()).1, seconds(3), "{body}");

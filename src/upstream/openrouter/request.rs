@@ -213,11 +213,8 @@ mod tests {
             parameters: Json::from_text(r#"{"type":"object"}"#).unwrap(),
         }];
         let body = ChatCall { model: "m", messages: &messages, tools: &tools }.body();
-        let call = |id: &str| {
-            format!(
-                r#"{{"id":"{id}","type":"function","function":{{"name":"search_web","arguments":"{{\"query\":\"a \\\"b\\\"\"}}"}}}}"#
-            )
-        };
+        let function = r#"{"name":"search_web","arguments":"{\"query\":\"a \\\"b\\\"\"}"}"#;
+        let call = |id| format!(r#"{{"id":"{id}","type":"function","function":{function}}}"#);
         let expected = [
             r#"{"model":"m","messages":["#.to_owned(),
             format!(r#"{{"role":"assistant","content":null,"tool_calls":[{}]}},"#, call("c1")),
