@@ -6,11 +6,15 @@ fn id() -> String {
     "call_1".into()
 }
 
+fn assert_bytes(table: &[(Part, &str)]) {
+    for (part, json) in table {
+        assert_eq!(part.to_sse(), format!("data: {json}\n\n"));
+    }
+}
+
 #[test]
-fn every_part_has_its_exact_bytes() {
-    let query = || Json::from_text(r#"{"query":"a \n b"}"#).unwrap();
-    let name = || "search_web".to_owned();
-    let table = [
+fn every_part_of_a_text_has_its_exact_bytes() {
+    assert_bytes(&[
         (Part::Start { message_id: "m1".into() }, r#"{"type":"start","messageId":"m1"}"#),
         (Part::StartStep, r#"{"type":"start-step"}"#),
         (Part::FinishStep, r#"{"type":"finish-step"}"#),
@@ -26,6 +30,14 @@ fn every_part_has_its_exact_bytes() {
             r#"{"type":"reasoning-delta","id":"r1","delta":"hm"}"#,
         ),
         (Part::ReasoningEnd { id: "r1".into() }, r#"{"type":"reasoning-end","id":"r1"}"#),
+    ]);
+}
+
+#[test]
+fn every_part_of_a_tool_call_has_its_exact_bytes() {
+    let query = || Json::from_text(r#"{"query":"a \n b"}"#).unwrap();
+    let name = || "search_web".to_owned();
+    assert_bytes(&[
         (
             Part::tool_input_start(id(), name()),
             concat!(
@@ -67,6 +79,12 @@ fn every_part_has_its_exact_bytes() {
                 r#""providerExecuted":true}"#,
             ),
         ),
+    ]);
+}
+
+#[test]
+fn every_part_of_an_ending_has_its_exact_bytes() {
+    assert_bytes(&[
         (
             Part::data_error("upstream_cut", None),
             r#"{"type":"data-error","data":{"code":"upstream_cut"},"transient":true}"#,
@@ -92,10 +110,7 @@ fn every_part_has_its_exact_bytes() {
                 r#""totalTokens":3}}}"#,
             ),
         ),
-    ];
-    for (part, json) in table {
-        assert_eq!(part.to_sse(), format!("data: {json}\n\n"));
-    }
+    ]);
 }
 
 fn finish_with_usage() -> Part {
