@@ -1,0 +1,3 @@
+//! One chat answer: the pure turn, and what drives it.
+
+pub mod turn;

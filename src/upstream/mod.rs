@@ -1,0 +1,7 @@
+//! Everything that leaves the process.
+
+pub mod classify;
+pub mod error;
+pub mod openrouter;
+pub mod serper;
+pub mod sse;
