@@ -21,6 +21,8 @@ const STALL: Duration = Duration::from_secs(600);
 const COMMENT_EVERY: Duration = Duration::from_millis(100);
 /// Between two letters of a stream that drips: under 20 letters in 30 s, which is too slow.
 pub(super) const DRIP_EVERY: Duration = Duration::from_secs(2);
+/// Before a cut: an error of the body drops what was not written yet, so the writing goes first.
+const CUT_AFTER: Duration = Duration::from_millis(20);
 /// The comment that OpenRouter sends to keep a connection open.
 pub(super) const COMMENT: &[u8] = b": OPENROUTER PROCESSING\n\n";
 /// An event that ends in the middle of its JSON.
@@ -176,6 +178,7 @@ fn body(steps: VecDeque<Step>, call: Call) -> impl Stream<Item = Result<Bytes, i
                     steps.push_front(Step::Break);
                 }
                 Some(Step::Break) => {
+                    sleep(CUT_AFTER).await;
                     call.complete();
                     steps.clear();
                     let cause = io::Error::new(io::ErrorKind::ConnectionAborted, "cut by a fault");
