@@ -22,6 +22,8 @@ mod openrouter;
 mod openrouter_request;
 mod play;
 mod provider;
+#[cfg(test)]
+mod provider_tests;
 mod reply;
 mod resend;
 mod routes;

@@ -16,7 +16,7 @@ fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap()
 }
 
-async fn sandbox() -> (Sandbox, reqwest::Client) {
+pub(super) async fn sandbox() -> (Sandbox, reqwest::Client) {
     let wall = Arc::new(|| -> SystemTime { UNIX_EPOCH + Duration::from_secs(1_771_416_000) });
     (start(wall).await.unwrap(), client())
 }
@@ -32,14 +32,14 @@ async fn post_chat(sandbox: &Sandbox, client: &reqwest::Client, body: &Value) ->
     client.post(url).bearer_auth("key").json(body).send().await.unwrap()
 }
 
-async fn arm(sandbox: &Sandbox, client: &reqwest::Client, order: Value) -> Value {
+pub(super) async fn arm(sandbox: &Sandbox, client: &reqwest::Client, order: Value) -> Value {
     let url = format!("{}/_control", sandbox.base_url());
     let response = client.post(url).json(&order).send().await.unwrap();
     assert_eq!(response.status(), 200);
     response.json().await.unwrap()
 }
 
-async fn counters(sandbox: &Sandbox, client: &reqwest::Client, provider: &str) -> Value {
+pub(super) async fn counters(sandbox: &Sandbox, client: &reqwest::Client, provider: &str) -> Value {
     let url = format!("{}/_control", sandbox.base_url());
     let view: Value = client.get(url).send().await.unwrap().json().await.unwrap();
     view["providers"][provider].clone()
