@@ -263,7 +263,9 @@ mod tests {
         ]});
         let messages = json!([
             {"role": "user", "content": "search docks"},
-            {"role": "assistant", "tool_calls": [{"id": "a", "function": {"arguments": arguments}}]},
+            {"role": "assistant", "tool_calls": [
+                {"id": "a", "function": {"arguments": arguments}},
+            ]},
             {"role": "tool", "tool_call_id": "a", "content": results.to_string()},
             {"role": "tool", "tool_call_id": "b", "content": r#"{"error":"queue is full."}"#},
         ]);

@@ -164,7 +164,11 @@ impl Frames {
     fn new(ask: &Ask<'_>, model: &str) -> Self {
         let id = format!("gen-{}-sandbox{:09}", ask.now_s, ask.serial);
         let head = format!(
-            r#""id":"{id}","provider":"Sandbox","model":{},"object":"chat.completion.chunk","created":{}"#,
+            concat!(
+                r#""id":"{}","provider":"Sandbox","model":{},"#,
+                r#""object":"chat.completion.chunk","created":{}"#
+            ),
+            id,
             Value::from(model),
             ask.now_s
         );
@@ -178,7 +182,12 @@ impl Frames {
     fn delta(&self, delta: &Value, finish_reason: Option<&str>) -> Bytes {
         let reason = Value::from(finish_reason);
         self.event(&format!(
-            r#""choices":[{{"index":0,"delta":{delta},"finish_reason":{reason},"native_finish_reason":{reason},"logprobs":null}}]"#
+            concat!(
+                r#""choices":[{{"index":0,"delta":{delta},"finish_reason":{reason},"#,
+                r#""native_finish_reason":{reason},"logprobs":null}}]"#
+            ),
+            delta = delta,
+            reason = reason
         ))
     }
 
@@ -200,8 +209,11 @@ impl Frames {
     }
 
     fn failure(&self) -> Bytes {
-        self.event(
-            r#""error":{"code":502,"message":"Provider disconnected","metadata":{"error_type":"provider_unavailable"}},"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error","native_finish_reason":null}]"#,
-        )
+        self.event(concat!(
+            r#""error":{"code":502,"message":"Provider disconnected","#,
+            r#""metadata":{"error_type":"provider_unavailable"}},"#,
+            r#""choices":[{"index":0,"delta":{"content":""},"#,
+            r#""finish_reason":"error","native_finish_reason":null}]"#
+        ))
     }
 }

@@ -87,11 +87,22 @@ async fn an_answer_is_a_comment_content_usage_and_done() {
     let generation = response.headers()["x-generation-id"].to_str().unwrap().to_owned();
     let text = response.text().await.unwrap();
     let head = format!(
-        r#"data: {{"id":"{generation}","provider":"Sandbox","model":"sandbox/echo-1","object":"chat.completion.chunk","created":1771416000,"#
+        concat!(
+            r#"data: {{"id":"{}","provider":"Sandbox","model":"sandbox/echo-1","#,
+            r#""object":"chat.completion.chunk","created":1771416000,"#
+        ),
+        generation
     );
     let chunk = |content: &str, reason: &str| {
         format!(
-            r#"{head}"choices":[{{"index":0,"delta":{{"content":"{content}","role":"assistant"}},"finish_reason":{reason},"native_finish_reason":{reason},"logprobs":null}}]}}"#
+            concat!(
+                r#"{head}"choices":[{{"index":0,"#,
+                r#""delta":{{"content":"{content}","role":"assistant"}},"#,
+                r#""finish_reason":{reason},"native_finish_reason":{reason},"logprobs":null}}]}}"#
+            ),
+            head = head,
+            content = content,
+            reason = reason
         )
     };
     let blocks: Vec<&str> = text.split_terminator("\n\n").collect();
