@@ -1,0 +1,197 @@
+// --- Talking to the server ---
+
+let token = "", thread = "", running = null;
+
+async function bearer() {
+  token ||= document.querySelector("meta[name=sendcat-token]").content;
+  token ||= sessionStorage.getItem("sendcat.token") || "";
+  if (!token) {
+    const response = await fetch("/api/sessions/anonymous", { method: "POST" });
+    if (!response.ok) throw await refusal(response);
+    token = (await response.json()).token;
+    sessionStorage.setItem("sendcat.token", token);
+  }
+  return `Bearer ${token}`;
+}
+
+// An HTTP refusal as a sentence that a person can act on.
+async function refusal(response) {
+  const code = response.headers.get("x-sendcat-error-code") || "";
+  const after = Number(response.headers.get("retry-after")) || 0;
+  const said = (await response.text().catch(() => "")).trim();
+  const readable = said && said.length < 500 && !said.startsWith("<");
+  const plain = readable ? said : "The server refused the request.";
+  const text = `${plain.replace(/[^.!?]$/, "$&.")} (HTTP ${response.status})`;
+  if (response.status === 401) {
+    token = "";
+    sessionStorage.removeItem("sendcat.token");
+  }
+  const box = errorBox(text, code, after * 1000);
+  return Object.assign(new Error(text), { refusedWith: response.status, box });
+}
+
+async function call(method, path, body, signal) {
+  const headers = { authorization: await bearer() };
+  if (body !== undefined) headers["content-type"] = "application/json";
+  return fetch(path, { method, headers, signal, body: JSON.stringify(body) });
+}
+
+function failureBox(error) {
+  if (error.box) return error.box;
+  if (error instanceof TypeError) return errorBox("The connection to the server was lost.");
+  return errorBox(`The answer could not be read: ${error.message}`);
+}
+
+// Shows an answer from its first part to its last.
+async function follow(open, { resumed = false, onRefused } = {}) {
+  const control = new AbortController(), view = answerView(), mine = { control, resumed, thread };
+  running = mine;
+  busy(true);
+  try {
+    const response = await open(control.signal);
+    if (response.status === 204 || (resumed && response.status === 404)) return;
+    if (!response.ok) throw await refusal(response);
+    if (running === mine) append(view.article);
+    const done = await readParts(response, (part) => { keepAtEnd(() => view.show(part)); });
+    if (!done) throw Object.assign(new Error(), { box: errorBox("The answer ended early.") });
+  } catch (error) {
+    if (!view.article.isConnected && running === mine) append(view.article);
+    if (control.signal.aborted) view.note("Stopped.");
+    else view.fail(failureBox(error));
+    if (error.refusedWith >= 400 && error.refusedWith < 500 && onRefused) onRefused();
+  } finally {
+    keepAtEnd(() => view.end());
+    if (running === mine) { running = null; busy(false); }
+  }
+}
+
+async function send(text) {
+  const message = { id: randomId(), role: "user", parts: [{ type: "text", text }] };
+  const id = thread, mine = append(userView(text));
+  const open = (signal) => {
+    // The dots show that something is under way also before the first byte.
+    append(dots);
+    const body = { id, message, trigger: "submit-message" };
+    return call("POST", "/api/chat", body, signal).finally(() => dots.remove());
+  };
+  // What was refused for its form or its number was not stored: it goes back to the writer.
+  const onRefused = () => {
+    mine.remove();
+    $("prompt").value ||= text;
+    fit();
+  };
+  await follow(open, { onRefused });
+}
+
+function stop() {
+  if (!running) return;
+  // An answer that another request began does not end with this reader alone.
+  if (running.resumed) call("POST", `/api/chat/${running.thread}/stop`, {}).catch(() => {});
+  running.control.abort();
+}
+
+// --- One conversation ---
+
+const dots = make("div", "message waiting");
+dots.setAttribute("aria-hidden", "true");
+
+function randomId() {
+  const bytes = [...crypto.getRandomValues(new Uint8Array(12))];
+  return bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function open(id) {
+  if (running) running.control.abort();
+  running = null;
+  busy(false);
+  thread = id;
+  sessionStorage.setItem("sendcat.thread", id);
+  history.replaceState(null, "", `#${id}`);
+  $("thread").textContent = id;
+  $("log").replaceChildren();
+  $("hello").hidden = false;
+  $("prompt").focus();
+}
+
+async function load(id) {
+  open(id);
+  try {
+    const items = [];
+    for (let cursor = ""; cursor !== null && items.length < 1000; ) {
+      const more = cursor && `&cursor=${encodeURIComponent(cursor)}`;
+      const response = await call("GET", `/api/threads/${id}/messages?limit=100${more}`);
+      if (thread !== id || response.status === 404) break;
+      if (!response.ok) throw await refusal(response);
+      const page = await response.json();
+      items.push(...page.items);
+      cursor = page.nextCursor ?? null;
+    }
+    if (thread !== id || running) return;
+    if (items.length > 1 && items[0].createdAt > items.at(-1).createdAt) items.reverse();
+    items.forEach((item) => append(storedView(item)));
+    const resume = (signal) => call("GET", `/api/chat/${id}/stream`, undefined, signal);
+    await follow(resume, { resumed: true });
+  } catch (error) {
+    append(failureBox(error));
+  }
+}
+
+function append(node) {
+  $("hello").hidden = true;
+  $("log").append(node);
+  $("scroll").scrollTop = $("scroll").scrollHeight;
+  return node;
+}
+
+// Follows the end of the log only while the reader is there.
+function keepAtEnd(change) {
+  const box = $("scroll");
+  const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 80;
+  change();
+  if (atEnd) box.scrollTop = box.scrollHeight;
+}
+
+function busy(yes) {
+  $("send").hidden = yes;
+  $("stop").hidden = !yes;
+  $("log").setAttribute("aria-busy", String(yes));
+  $("status").textContent = yes ? "Answering" : "";
+}
+
+function fit() {
+  $("prompt").style.height = "auto";
+  $("prompt").style.height = `${$("prompt").scrollHeight + 2}px`;
+}
+
+function submit() {
+  const text = $("prompt").value.trim();
+  if (!text || running) return;
+  $("prompt").value = "";
+  fit();
+  send(text);
+}
+
+$("form").addEventListener("submit", (event) => { event.preventDefault(); submit(); });
+$("prompt").addEventListener("input", fit);
+$("prompt").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  submit();
+});
+document.addEventListener("keydown", (event) => { if (event.key === "Escape") stop(); });
+$("stop").addEventListener("click", stop);
+$("new").addEventListener("click", () => open(randomId()));
+for (const hint of HINTS) {
+  const button = make("button", "", hint);
+  button.type = "button";
+  button.addEventListener("click", () => { if (!running) send(hint); });
+  $("hints").append(button, " ");
+}
+
+const inHash = () => (/^#([A-Za-z0-9_-]{1,128})$/.exec(location.hash) || [])[1];
+window.addEventListener("hashchange", () => {
+  const id = inHash();
+  if (id && id !== thread) load(id);
+});
+const known = inHash() || sessionStorage.getItem("sendcat.thread");
+if (known) load(known); else open(randomId());
