@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sendcat_state::job_queue::{JobRules, PartitionRules};
+use sendcat_state::job::{JobRules, PartitionRules};
 use sendcat_state::key::ToolKind;
 
 use super::fixed;
@@ -92,7 +92,7 @@ impl ToolJobs {
                 max_attempts: from.count("TOOL_JOB_MAX_ATTEMPTS"),
                 retry_base: from.span("TOOL_JOB_RETRY_BASE_MS"),
                 retry_cap: fixed::RETRY_CAP,
-                ttl: from.span("TOOL_JOB_TTL_MS"),
+                ttl: Some(from.span("TOOL_JOB_TTL_MS")),
             },
             running_max: from.size("BULKHEAD_TOOL_JOB_MAX"),
             running_lease: from.span("BULKHEAD_TOOL_JOB_LEASE_MS"),

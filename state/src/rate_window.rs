@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! One key's fixed window: at most `limit.calls` admissions in `limit.per`.
 //!
 //! A window opens with the first call it admits, so a burst against limit L admits exactly L, and
@@ -12,11 +11,7 @@
 
 use std::time::Duration;
 
-=======
-//! One key's fixed window.
->>>>>>> helper-c
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 use crate::machine::{Apply, Decision};
 use crate::timestamp::Timestamp;
