@@ -1,0 +1,4 @@
+//! The service from outside: real processes, real HTTP, whole answers.
+
+mod smoke;
+mod support;

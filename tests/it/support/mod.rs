@@ -1,0 +1,9 @@
+//! A serving process of a test's own, its stand-ins, and a client.
+//!
+//! Every process listens on a free loopback port, keeps its state in a directory of its own, and is
+//! ended by its test, whatever becomes of it.
+
+pub(crate) mod answer;
+pub(crate) mod client;
+pub(crate) mod server;
+pub(crate) mod stand_in;

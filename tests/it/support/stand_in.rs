@@ -1,0 +1,66 @@
+//! The sandbox of the library on a thread of the test's own: "another stand-in" for a server that
+//! was started without `--sandbox`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use super::client::run;
+
+/// Stand-ins for every provider.
+pub(crate) struct StandIns {
+    url: String,
+    knobs: BTreeMap<String, String>,
+}
+
+impl StandIns {
+    /// Starts them; they end with the test's process.
+    pub(crate) fn start() -> Self {
+        let (to, started) = mpsc::channel();
+        std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let wall = Arc::new(|| SystemTime::UNIX_EPOCH);
+                let sandbox = sendcat::sandbox::start(wall).await.expect("loopback has ports");
+                to.send((sandbox.base_url(), sandbox.knobs())).expect("the test waits");
+                std::future::pending::<()>().await;
+            });
+        });
+        let (url, knobs) = started.recv().expect("the stand-ins start");
+        Self { url, knobs }
+    }
+
+    /// The knobs that point a server at them.
+    pub(crate) fn knobs(&self) -> BTreeMap<String, String> {
+        self.knobs.clone()
+    }
+
+    /// Arms a fault of a provider, so many times.
+    pub(crate) fn fail(&self, provider: &str, fault: &str, times: u32) {
+        control(&self.url, provider, fault, times);
+    }
+
+    /// What the stand-ins count of a provider, such as `requests` and `inFlight`.
+    pub(crate) fn count(&self, provider: &str, what: &str) -> u64 {
+        let url = format!("{}/_control", self.url);
+        let answer: Value = run(async move {
+            let client = reqwest::Client::builder().no_proxy().build().expect("there are CAs");
+            let answer = client.get(url).send().await.expect("the stand-ins answer");
+            answer.json().await.expect("they answer JSON")
+        });
+        answer["providers"][provider][what].as_u64().expect("the stand-ins count it")
+    }
+}
+
+/// Arms a fault of a sandbox at `url`.
+pub(crate) fn control(url: &str, provider: &str, fault: &str, times: u32) {
+    let body = serde_json::json!({"provider": provider, "fault": fault, "times": times});
+    let url = format!("{url}/_control");
+    let status = run(async move {
+        let client = reqwest::Client::builder().no_proxy().build().expect("the system has CAs");
+        client.post(url).json(&body).send().await.expect("the stand-ins answer").status()
+    });
+    assert!(status.is_success(), "{status}");
+}
