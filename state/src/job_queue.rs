@@ -66,6 +66,8 @@ pub enum Report {
 pub struct JobQueue {
     next_lease: u64,
     jobs: BTreeMap<TimedId, Job>,
+    /// In the order of [`JobKind::all`]; saved by name, for that order changes with a new kind.
+    #[serde(with = "by_name")]
     partitions: Vec<Partition>,
     /// Leases by their end.
     ends: BTreeSet<(Timestamp, TimedId)>,
@@ -387,6 +389,28 @@ impl JobQueue {
             let kind = job.kind;
             self.partition_mut(kind).queued.insert((due, id));
         }
+    }
+}
+
+/// The saved form of the partitions: each with its kind.
+mod by_name {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{JobKind, Partition};
+
+    pub(super) fn serialize<S: Serializer>(of: &[Partition], to: S) -> Result<S::Ok, S::Error> {
+        JobKind::all().zip(of).collect::<Vec<_>>().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<Partition>, D::Error> {
+        let saved = Vec::<(JobKind, Partition)>::deserialize(from)?;
+        let mut partitions = vec![Partition::default(); JobKind::COUNT];
+        for (kind, partition) in saved {
+            partitions[kind.index()] = partition;
+        }
+        Ok(partitions)
     }
 }
 
