@@ -7,4 +7,5 @@ mod properties;
 mod snapshot_compat;
 mod store_contract;
 mod store_disk;
+mod store_readers;
 mod threads;

@@ -1,8 +1,8 @@
 //! What every store promises, tried on each of them: in memory, on disk, and one that could fail
 //! but does not.
+#![expect(clippy::unwrap_used, reason = "these are tests; a macro makes them so for each store")]
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -13,6 +13,7 @@ use sendcat_state::store::{Commit, JournalledChange, Store};
 use tempfile::TempDir;
 
 use crate::properties::cases;
+use crate::store_readers::{beside, is_whole, telling};
 
 /// What outlives a store, so that it can be opened again.
 pub(crate) trait Disk {
@@ -306,42 +307,6 @@ fn a_snapshot_takes_the_place_of_the_one_before(new: NewDisk<'_>) {
     assert_eq!(store.snapshot("one-0").unwrap(), Some(bytes(40_000, 2)));
     assert_eq!(store.snapshot("on").unwrap(), None);
     assert_eq!(store.last_seq(), 0);
-}
-
-/// Values that say by their bytes how long they are.
-fn telling(round: usize) -> Vec<u8> {
-    let length = [300 * 1024, 1, 9000, 60_000][round % 4];
-    vec![u8::try_from(round % 200 / 4 * 4 + round % 4).expect("a byte"); length]
-}
-
-fn is_whole(value: &[u8]) -> bool {
-    let round = usize::from(value[0]);
-    value == telling(round)
-}
-
-/// Writes as `write` says, round for round, while `read` looks on from another thread.
-fn beside(
-    store: &mut dyn Store,
-    rounds: usize,
-    mut write: impl FnMut(&mut dyn Store, usize),
-    read: impl Fn(&dyn Records) + Sync,
-) {
-    let over = AtomicBool::new(false);
-    let reader = store.reader();
-    std::thread::scope(|threads| {
-        let looking_on = threads.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                read(&*reader);
-            }
-        });
-        for round in 0..rounds {
-            if looking_on.is_finished() {
-                break;
-            }
-            write(store, round);
-        }
-        over.store(true, Ordering::Relaxed);
-    });
 }
 
 fn no_reader_sees_a_torn_or_missing_value(new: NewDisk<'_>) {
