@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
+use std::thread;
+use std::time::Duration;
 
 use sled::{Batch, Tree};
 
@@ -21,6 +23,12 @@ use crate::machine::{Entry, Order, ReadError, Records, Scan, Table};
 
 /// Memory for pages; a store larger than that is read from disk.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How often the files are asked for before they count as in use, half a second in all.
+const OPEN_ATTEMPTS: u32 = 50;
+
+/// The pause between two such attempts.
+const OPEN_PAUSE: Duration = Duration::from_millis(10);
 
 /// Records that one step of cutting the journal removes.
 const CUT_STEP: usize = 512;
@@ -41,13 +49,7 @@ impl SledStore {
     /// [`StoreError::InUse`] if another process has it open, [`StoreError::Corrupt`] if its files
     /// make no sense, [`StoreError::Io`] for all else.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        let db = sled::Config::new()
-            .path(directory)
-            .cache_capacity(CACHE_BYTES)
-            .mode(sled::Mode::HighThroughput)
-            .flush_every_ms(None)
-            .open()
-            .map_err(|error| opening(directory, error))?;
+        let db = open_engine(directory)?;
         let tree = db.open_tree("sendcat").map_err(|error| opening(directory, error))?;
         let data_file = File::open(data_file_of(directory))
             .map_err(|error| StoreError::Io(format!("{}: {error}", directory.display())))?;
@@ -248,6 +250,24 @@ fn for_each_while<T>(
         }
     }
     Ok(())
+}
+
+/// Opens the files. A store dropped a moment ago may still hold them: a thread of the engine that
+/// wrote its last buffer lets go after the call that waited for it has returned.
+fn open_engine(directory: &Path) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::new()
+        .path(directory)
+        .cache_capacity(CACHE_BYTES)
+        .mode(sled::Mode::HighThroughput)
+        .flush_every_ms(None);
+    let mut attempts_left = OPEN_ATTEMPTS;
+    loop {
+        attempts_left -= 1;
+        match config.open().map_err(|error| opening(directory, error)) {
+            Err(StoreError::InUse(_)) if attempts_left > 0 => thread::sleep(OPEN_PAUSE),
+            opened => return opened,
+        }
+    }
 }
 
 fn data_file_of(directory: &Path) -> PathBuf {

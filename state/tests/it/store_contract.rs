@@ -344,7 +344,7 @@ fn no_reader_mistakes_a_value_put_again_for_the_one_before(new: NewDisk<'_>) {
 
 fn a_reader_that_is_still_held_keeps_nobody_from_opening(new: NewDisk<'_>) {
     let disk = new();
-    for round in 0..5_u8 {
+    for round in 0..20_u8 {
         let mut store = disk.open();
         let reader = store.reader();
         store.apply(&[writes(vec![put(Table::Owners, &[round], b"v")])]).unwrap();
