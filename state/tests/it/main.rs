@@ -3,6 +3,7 @@
 //!
 //! One binary, so that it links once. Time is moved by hand and nothing sleeps.
 
+mod job_rows;
 mod properties;
 mod snapshot_compat;
 mod store_contract;
