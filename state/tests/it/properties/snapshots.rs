@@ -67,7 +67,7 @@ fn is_put_together<M: Driven>(commands: &[Timed<M::Command>], save: &Index, stop
 macro_rules! every_machine {
     ($($machine:ident: $sn1:ident, $sn2:ident;)+) => {
         proptest! {
-            #![proptest_config(cases(100))]
+            #![proptest_config(cases(200))]
             $(
                 #[test]
                 fn $sn1(
