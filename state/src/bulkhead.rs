@@ -166,10 +166,13 @@ impl Bulkhead {
 
     /// Gives a slot back. A second return, or one after the lease ran out, changes nothing.
     pub fn give_back(&self, now: Timestamp, id: LeaseId) -> Decision<LeaseState, BulkheadChange> {
-        if !self.leases.contains_key(&id) {
-            return Decision::unchanged(LeaseState::Gone);
+        match self.leases.get(&id) {
+            Some(held) if now < held.ends => {
+                Decision::new(LeaseState::Live, BulkheadChange::Returned { id, at: now })
+            }
+            // One that ran out is left to the sweep, which counts the overrun.
+            Some(_) | None => Decision::unchanged(LeaseState::Gone),
         }
-        Decision::new(LeaseState::Live, BulkheadChange::Returned { id, at: now })
     }
 
     /// Renews a lease that has not run out.
@@ -255,7 +258,8 @@ impl Apply<BulkheadChange> for Bulkhead {
                     self.ends.remove(&(held.ends, *id));
                     let held_ms = u64::try_from(at.since(held.since).as_millis()).unwrap_or(0);
                     // The last eight or so calls weigh: enough to follow a provider that slows.
-                    self.mean_hold_ms = (self.mean_hold_ms.saturating_mul(7) + held_ms) / 8;
+                    self.mean_hold_ms =
+                        self.mean_hold_ms.saturating_mul(7).saturating_add(held_ms) / 8;
                 }
             }
             BulkheadChange::Renewed { id, ends } => {
@@ -321,6 +325,15 @@ mod tests {
         assert_eq!(renew(&mut bulkhead, 59), LeaseState::Gone);
         bulkhead.sweep(at(59)).settle(&mut bulkhead);
         assert_eq!(bulkhead.view().leases, []);
+    }
+
+    #[test]
+    fn a_lease_that_ran_out_is_not_there_to_give_back() {
+        let mut bulkhead = Bulkhead::default();
+        let lease = take(&mut bulkhead, 0).unwrap();
+        assert_eq!(bulkhead.give_back(at(30), lease).settle(&mut bulkhead), LeaseState::Gone);
+        bulkhead.sweep(at(30)).settle(&mut bulkhead);
+        assert_eq!(bulkhead.view().overruns, 1, "whoever held it too long is counted");
     }
 
     #[test]

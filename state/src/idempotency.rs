@@ -15,7 +15,7 @@
 //! - ID-1: among claims of one key within its life exactly one is first.
 //! - ID-2: work that failed gives its claim back; a crash between claim and work loses nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -54,8 +54,11 @@ pub enum Claim {
 pub struct Claims {
     capacity: usize,
     claims: ByHash<Kept>,
-    /// Done claims in the order they were done, for dropping the oldest.
-    done: VecDeque<u128>,
+    /// Done claims and the ends of their lives in the order they were done, for dropping the
+    /// oldest; an entry whose key was claimed or done anew since is stale and drops nothing.
+    done: VecDeque<(Timestamp, u128)>,
+    /// Leases by their end, for dropping those whose holder vanished.
+    leases: BTreeSet<(Timestamp, u128)>,
     scopes: BTreeMap<String, ScopeCount>,
 }
 
@@ -137,6 +140,7 @@ impl Claims {
             capacity: capacity.max(1),
             claims: ByHash::default(),
             done: VecDeque::new(),
+            leases: BTreeSet::new(),
             scopes: BTreeMap::new(),
         }
     }
@@ -163,7 +167,8 @@ impl Claims {
                     Claim::Pending { retry_after: now.until(*ends) }
                 }
                 Some(Kept { state: KeptState::Done { .. }, hits }) => {
-                    Claim::Duplicate { hits: hits + 1 }
+                    let here = hit.iter().filter(|other| *other == key).count();
+                    Claim::Duplicate { hits: hits + 1 + u64::try_from(here).unwrap_or(0) }
                 }
             };
             match answer {
@@ -194,10 +199,10 @@ impl Claims {
         Decision::new((), ClaimsChange::GivenBack { keys: own })
     }
 
-    /// Clears done claims whose life has ended.
+    /// Clears done claims whose life has ended, and leases that nobody gave back in time.
     pub fn sweep(&self, now: Timestamp) -> Decision<(), ClaimsChange> {
-        let ended = self.done.front().is_some_and(|oldest| self.has_ended(now, *oldest));
-        if !ended {
+        let lapsed = self.leases.first().is_some_and(|(ends, _)| *ends <= now);
+        if !lapsed && !self.oldest_done_has_ended(now) {
             return Decision::unchanged(());
         }
         Decision::new((), ClaimsChange::Expired { by: now })
@@ -220,7 +225,9 @@ impl Claims {
 
     /// Forgets every lease: their holders died with the process that gave them.
     pub fn forget_leases(&mut self) {
-        self.claims.retain(|_, kept| matches!(kept.state, KeptState::Done { .. }));
+        for (_, key) in std::mem::take(&mut self.leases) {
+            self.claims.remove(&key);
+        }
     }
 
     fn live(&self, now: Timestamp, key: &IdempotencyKey) -> Option<&Kept> {
@@ -233,27 +240,52 @@ impl Claims {
         )
     }
 
-    fn has_ended(&self, now: Timestamp, key: u128) -> bool {
-        self.claims.get(&key).is_none_or(|kept| kept.state.ends() <= now)
+    fn oldest_done_has_ended(&self, now: Timestamp) -> bool {
+        self.done.front().is_some_and(|(until, key)| *until <= now || self.is_stale(*until, *key))
+    }
+
+    /// Whether an entry of `done` speaks of a claim that is gone, or was claimed or done anew.
+    fn is_stale(&self, done_until: Timestamp, key: u128) -> bool {
+        let state = self.claims.get(&key).map(|kept| kept.state);
+        state != Some(KeptState::Done { until: done_until })
+    }
+
+    fn drop_oldest_done(&mut self) {
+        let Some((until, key)) = self.done.pop_front() else { return };
+        if !self.is_stale(until, key) {
+            self.claims.remove(&key);
+        }
+    }
+
+    /// Puts a claim in the place of the one before.
+    fn keep(&mut self, key: u128, kept: Kept) {
+        self.drop_claim(key);
+        if let KeptState::Leased { ends, .. } = kept.state {
+            self.leases.insert((ends, key));
+        }
+        self.claims.insert(key, kept);
+    }
+
+    fn drop_claim(&mut self, key: u128) -> Option<Kept> {
+        let kept = self.claims.remove(&key)?;
+        if let KeptState::Leased { ends, .. } = kept.state {
+            self.leases.remove(&(ends, key));
+        }
+        Some(kept)
     }
 
     fn mark_done(&mut self, key: &IdempotencyKey, until: Timestamp) {
         let hash = key.hash();
-        let kept = self
-            .claims
-            .entry(hash)
-            .or_insert(Kept { state: KeptState::Done { until: Timestamp::ZERO }, hits: 0 });
-        let was_done = matches!(kept.state, KeptState::Done { until } if until > Timestamp::ZERO);
-        kept.state = KeptState::Done { until };
-        if was_done {
-            return;
+        let before = self.drop_claim(hash);
+        let was_done = before.as_ref().is_some_and(|kept| kept.state.is_done());
+        let hits = before.map_or(0, |kept| kept.hits);
+        self.keep(hash, Kept { state: KeptState::Done { until }, hits });
+        self.done.push_back((until, hash));
+        if !was_done {
+            self.count(key.scope()).keys += 1;
         }
-        self.done.push_back(hash);
-        self.count(key.scope()).keys += 1;
         while self.done.len() > self.capacity {
-            if let Some(oldest) = self.done.pop_front() {
-                self.claims.remove(&oldest);
-            }
+            self.drop_oldest_done();
         }
     }
 
@@ -272,6 +304,10 @@ impl KeptState {
             Self::Done { until } => until,
         }
     }
+
+    fn is_done(self) -> bool {
+        matches!(self, Self::Done { .. })
+    }
 }
 
 impl Apply<ClaimsChange> for Claims {
@@ -280,7 +316,7 @@ impl Apply<ClaimsChange> for Claims {
             ClaimsChange::Claimed { by, ends, leased, hit } => {
                 for key in leased {
                     let state = KeptState::Leased { by: *by, ends: *ends };
-                    self.claims.insert(key.hash(), Kept { state, hits: 0 });
+                    self.keep(key.hash(), Kept { state, hits: 0 });
                 }
                 for key in hit {
                     if let Some(kept) = self.claims.get_mut(&key.hash()) {
@@ -296,16 +332,17 @@ impl Apply<ClaimsChange> for Claims {
             }
             ClaimsChange::GivenBack { keys } => {
                 for key in keys {
-                    self.claims.remove(&key.hash());
+                    self.drop_claim(key.hash());
                 }
             }
             ClaimsChange::Expired { by } => {
-                while let Some(oldest) = self.done.front().copied() {
-                    if !self.has_ended(*by, oldest) {
-                        return;
-                    }
-                    self.done.pop_front();
-                    self.claims.remove(&oldest);
+                while let Some((ends, key)) = self.leases.first().copied()
+                    && ends <= *by
+                {
+                    self.drop_claim(key);
+                }
+                while self.oldest_done_has_ended(*by) {
+                    self.drop_oldest_done();
                 }
             }
         }
@@ -313,77 +350,4 @@ impl Apply<ClaimsChange> for Claims {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LEASE: Duration = Duration::from_secs(30);
-    const ME: Claimant = Claimant(1);
-    const OTHER: Claimant = Claimant(2);
-
-    fn at(seconds: u64) -> Timestamp {
-        Timestamp::from_millis(seconds * 1000)
-    }
-
-    fn key(id: &str) -> IdempotencyKey {
-        IdempotencyKey::whatsapp_message(id)
-    }
-
-    fn claim(claims: &mut Claims, seconds: u64, by: Claimant, ids: &[&str]) -> Vec<Claim> {
-        let keys: Vec<_> = ids.iter().map(|id| key(id)).collect();
-        claims.claim(at(seconds), by, &keys, LEASE).settle(claims)
-    }
-
-    fn pending(seconds: u64) -> Claim {
-        Claim::Pending { retry_after: Duration::from_secs(seconds) }
-    }
-
-    #[test]
-    fn a_claim_is_first_once_pending_while_worked_on_and_then_a_duplicate() {
-        let mut claims = Claims::new(10);
-        assert_eq!(
-            claim(&mut claims, 0, ME, &["a", "b", "a"]),
-            [Claim::First, Claim::First, pending(30)]
-        );
-        assert_eq!(claim(&mut claims, 10, OTHER, &["a"]), [pending(20)]);
-        claims.done(&[key("a")], at(1000)).settle(&mut claims);
-        assert_eq!(
-            claim(&mut claims, 11, OTHER, &["a", "c"]),
-            [Claim::Duplicate { hits: 1 }, Claim::First]
-        );
-        assert_eq!(claim(&mut claims, 12, OTHER, &["a"]), [Claim::Duplicate { hits: 2 }]);
-        let counts = ScopeCount { keys: 1, duplicates: 2 };
-        assert_eq!(claims.by_scope(), BTreeMap::from([("whatsapp_message".into(), counts)]));
-    }
-
-    #[test]
-    fn a_claim_asked_again_by_its_holder_is_still_its_own() {
-        let mut claims = Claims::new(10);
-        assert_eq!(claim(&mut claims, 0, ME, &["a"]), [Claim::First]);
-        assert_eq!(claim(&mut claims, 1, ME, &["a"]), [Claim::First]);
-        assert_eq!(claim(&mut claims, 1, OTHER, &["a"]), [pending(30)]);
-    }
-
-    #[test]
-    fn a_holder_that_vanished_loses_its_claim_with_its_lease() {
-        let mut claims = Claims::new(10);
-        assert_eq!(claim(&mut claims, 0, ME, &["a"]), [Claim::First]);
-        assert_eq!(claim(&mut claims, 30, OTHER, &["a"]), [Claim::First]);
-        claims.give_back(ME, &[key("a")]).settle(&mut claims);
-        assert_eq!(claim(&mut claims, 31, ME, &["a"]), [pending(29)], "it is not ME's to give");
-        claims.give_back(OTHER, &[key("a")]).settle(&mut claims);
-        assert_eq!(claim(&mut claims, 31, ME, &["a"]), [Claim::First]);
-    }
-
-    #[test]
-    fn done_claims_end_by_time_and_the_oldest_go_first_when_memory_is_full() {
-        let mut claims = Claims::new(2);
-        for id in ["a", "b", "c"] {
-            assert_eq!(claim(&mut claims, 0, ME, &[id]), [Claim::First]);
-            claims.done(&[key(id)], at(100)).settle(&mut claims);
-        }
-        assert_eq!(claim(&mut claims, 1, ME, &["b"]), [Claim::Duplicate { hits: 1 }]);
-        assert_eq!(claims.len(), 2, "the store's row of \"a\" remembers it");
-        claims.sweep(at(100)).settle(&mut claims);
-        assert!(claims.is_empty());
-    }
-}
+mod tests;

@@ -66,6 +66,8 @@ pub enum Report {
 pub struct JobQueue {
     next_lease: u64,
     jobs: BTreeMap<TimedId, Job>,
+    /// In the order of [`JobKind::all`]; saved by name, for that order changes with a new kind.
+    #[serde(with = "by_name")]
     partitions: Vec<Partition>,
     /// Leases by their end.
     ends: BTreeSet<(Timestamp, TimedId)>,
@@ -168,8 +170,14 @@ impl JobQueue {
         jobs: Vec<NewJob>,
         writes: Vec<RecordWrite>,
     ) -> Decision<Enqueued, JobChange> {
-        let fresh: Vec<_> =
-            jobs.into_iter().filter(|job| !self.jobs.contains_key(&job.id)).collect();
+        let mut fresh: Vec<NewJob> = Vec::with_capacity(jobs.len());
+        let mut known = BTreeSet::new();
+        for job in jobs {
+            // An identifier that stands twice in one request is one job, as in two requests.
+            if !self.jobs.contains_key(&job.id) && known.insert(job.id) {
+                fresh.push(job);
+            }
+        }
         for kind in JobKind::all() {
             let more = fresh.iter().filter(|job| job.kind == kind).count();
             if more > 0 && self.queued(kind) + more > rules.partition(kind).queued_max {
@@ -226,7 +234,7 @@ impl JobQueue {
         id: TimedId,
         lease: LeaseId,
     ) -> Decision<bool, JobChange> {
-        match self.held(id, lease) {
+        match self.held(now, id, lease) {
             Some(job) => {
                 let ends = now.after(rules.job(job.kind).lease);
                 Decision::new(true, JobChange::Renewed { id, ends })
@@ -244,7 +252,7 @@ impl JobQueue {
         outcome: AttemptOutcome,
         random: u64,
     ) -> Decision<Report, JobChange> {
-        let Some(job) = self.held(id, lease) else {
+        let Some(job) = self.held(now, id, lease) else {
             return Decision::unchanged(Report::Stale);
         };
         match outcome {
@@ -270,7 +278,7 @@ impl JobQueue {
         id: TimedId,
         lease: LeaseId,
     ) -> Decision<(), JobChange> {
-        match self.held(id, lease) {
+        match self.held(now, id, lease) {
             Some(job) => requeue(id, job, now, job.attempts.saturating_sub(1), None).map(|_| ()),
             None => Decision::unchanged(()),
         }
@@ -289,12 +297,13 @@ impl JobQueue {
         requeue(id, job, now, job.attempts, Some(error)).map(|_| ())
     }
 
-    /// Puts every running job back in line: the workers died with the process that ran them.
+    /// Ends every lease: the workers died with the process that ran them. The sweeps that follow
+    /// put their jobs back in line, or give up a job that has cost its last attempt (JQ-4): one
+    /// that takes the process with it must not be tried for ever.
     pub fn forget_leases(&mut self, now: Timestamp) {
         let running: Vec<_> = self.ends.iter().map(|(_, id)| *id).collect();
         for id in running {
-            let attempts = self.jobs[&id].attempts;
-            self.apply(&JobChange::Requeued { id, due: now, attempts });
+            self.apply(&JobChange::Renewed { id, ends: now });
         }
     }
 
@@ -347,11 +356,13 @@ impl JobQueue {
         self.partition(kind).map_or(0, |partition| partition.running)
     }
 
-    /// The job, if that lease is the one that holds it.
-    fn held(&self, id: TimedId, lease: LeaseId) -> Option<&Job> {
+    /// The job, if that lease is the one that holds it and has not ended (JQ-2).
+    fn held(&self, now: Timestamp, id: TimedId, lease: LeaseId) -> Option<&Job> {
         let job = self.jobs.get(&id)?;
         match &job.state {
-            JobState::Running { lease: live, .. } if *live == lease => Some(job),
+            JobState::Running { lease: live, ends, .. } if *live == lease && now < *ends => {
+                Some(job)
+            }
             JobState::Running { .. } | JobState::Queued { .. } => None,
         }
     }
@@ -378,6 +389,28 @@ impl JobQueue {
             let kind = job.kind;
             self.partition_mut(kind).queued.insert((due, id));
         }
+    }
+}
+
+/// The saved form of the partitions: each with its kind.
+mod by_name {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{JobKind, Partition};
+
+    pub(super) fn serialize<S: Serializer>(of: &[Partition], to: S) -> Result<S::Ok, S::Error> {
+        JobKind::all().zip(of).collect::<Vec<_>>().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<Partition>, D::Error> {
+        let saved = Vec::<(JobKind, Partition)>::deserialize(from)?;
+        let mut partitions = vec![Partition::default(); JobKind::COUNT];
+        for (kind, partition) in saved {
+            partitions[kind.index()] = partition;
+        }
+        Ok(partitions)
     }
 }
 

@@ -11,7 +11,7 @@
 //! - RW-3: a key lives in one shard (the key itself names it: `ClientKey::shard`).
 //! - RW-4: memory is bounded, and no live window is dropped to keep it so.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
@@ -190,6 +190,19 @@ impl RateShard {
         self.windows.get(&key).is_none_or(|kept| kept.window.opened() != opened)
     }
 
+    /// Forgets stale openings of a bucket once they are the greater part. Windows of one span end
+    /// in the order they opened and the sweep is enough; but one opened before its bucket's span
+    /// was cut stays at the front for long, and keys behind it open anew again and again.
+    fn forget_stale(&mut self, bucket: Bucket) {
+        if self.openings[bucket.index()].len() <= 2 * self.capacity {
+            return;
+        }
+        let mut openings = std::mem::take(&mut self.openings[bucket.index()]);
+        let mut listed = HashSet::new();
+        openings.retain(|(opened, key)| !self.is_stale(*opened, *key) && listed.insert(*key));
+        self.openings[bucket.index()] = openings;
+    }
+
     /// Drops up to a few ended windows of a bucket, oldest first.
     fn sweep(&mut self, bucket: Bucket, now: Timestamp) {
         for _ in 0..SWEPT_PER_OPENING {
@@ -219,6 +232,7 @@ impl Apply<ShardCounted> for RateShard {
         let opened_now = change.counted.used == 1;
         if opened_now {
             self.sweep(bucket, change.counted.opened);
+            self.forget_stale(bucket);
             self.openings[bucket.index()].push_back((change.counted.opened, change.key.hash));
         }
         let kept = self.windows.entry(change.key.hash).or_insert_with(|| Kept {
@@ -231,19 +245,27 @@ impl Apply<ShardCounted> for RateShard {
     }
 }
 
-/// The saved form: windows as a list, oldest first, so that the openings can be made again.
+/// The saved form: each bucket's windows in the order they opened, so that the openings can be made
+/// again. Windows of one moment keep their order too: swept in another one, a shard put together
+/// from this and a journal would drop what an eviction in the journal counts on (SN-2).
 #[derive(Serialize, Deserialize)]
 struct Saved {
     capacity: usize,
     windows: Vec<(u128, Kept)>,
-    overflow: Vec<RateWindow>,
+    overflow: Vec<(Bucket, RateWindow)>,
 }
 
 impl Serialize for RateShard {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut windows: Vec<_> = self.windows.iter().map(|(key, kept)| (*key, *kept)).collect();
-        windows.sort_by_key(|(key, kept)| (kept.window.opened(), *key));
-        Saved { capacity: self.capacity, windows, overflow: self.overflow.clone() }.serialize(to)
+        let mut listed = HashSet::new();
+        let openings = self.openings.iter().flatten();
+        let fresh = openings.filter(|(opened, key)| !self.is_stale(*opened, *key));
+        let windows = fresh
+            .filter(|(_, key)| listed.insert(*key))
+            .map(|(_, key)| (*key, self.windows[key]))
+            .collect();
+        let overflow = Bucket::ALL.iter().copied().zip(self.overflow.iter().copied()).collect();
+        Saved { capacity: self.capacity, windows, overflow }.serialize(to)
     }
 }
 
@@ -256,8 +278,8 @@ impl<'de> Deserialize<'de> for RateShard {
             shard.windows.insert(key, kept);
         }
         // A bucket added since the snapshot was written starts with a fresh overflow window.
-        for (slot, window) in shard.overflow.iter_mut().zip(saved.overflow) {
-            *slot = window;
+        for (bucket, window) in saved.overflow {
+            shard.overflow[bucket.index()] = window;
         }
         Ok(shard)
     }
@@ -305,6 +327,32 @@ mod tests {
             assert!(admitted(&mut shard, 1000, &caller.to_string()));
         }
         assert_eq!(shard.view().windows, 100);
+    }
+
+    #[test]
+    fn a_window_that_outlives_a_shortened_span_does_not_let_the_openings_grow() {
+        let mut shard = RateShard::new(4);
+        let hour = Limit { per: Duration::from_secs(3600), ..ONE_PER_SECOND };
+        let _ = shard.admit(at(0), caller("old"), hour).settle(&mut shard);
+        for second in 1..200 {
+            assert!(admitted(&mut shard, second * 1000, "a"));
+            assert!(admitted(&mut shard, second * 1000, "b"));
+        }
+        assert!(shard.openings[Bucket::ChatStream.index()].len() <= 2 * 4 + 1);
+    }
+
+    #[test]
+    fn a_restored_shard_drops_ended_windows_in_the_order_of_the_saved_one() {
+        let mut shard = RateShard::new(6);
+        for name in ["a", "b", "c", "d", "e", "f"] {
+            assert!(admitted(&mut shard, 0, name));
+        }
+        let form = |shard: &RateShard| serde_json::to_string(shard).unwrap();
+        let mut restored: RateShard = serde_json::from_str(&form(&shard)).unwrap();
+        let opening = shard.admit(at(1000), caller("g"), ONE_PER_SECOND).change.unwrap();
+        shard.apply(&opening);
+        restored.apply(&opening);
+        assert_eq!(form(&restored), form(&shard));
     }
 
     #[test]

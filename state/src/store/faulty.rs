@@ -33,7 +33,7 @@ pub enum Times {
 impl Times {
     fn strike(&mut self) -> bool {
         match *self {
-            Self::Never => false,
+            Self::Never | Self::Next(0) => false,
             Self::Always => true,
             Self::Next(left) => {
                 *self = if left > 1 { Self::Next(left - 1) } else { Self::Never };

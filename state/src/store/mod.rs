@@ -15,6 +15,7 @@ use crate::machine::{RecordWrite, Records};
 #[cfg(feature = "testing")]
 pub mod faulty;
 pub mod memory;
+mod pieces;
 pub mod sled;
 
 /// One atomic step.
@@ -70,7 +71,8 @@ pub trait Store: Send {
     /// [`StoreError`] if they cannot be read.
     fn journal_after(&self, after: u64) -> Result<Vec<JournalRecord>, StoreError>;
 
-    /// Forgets the journal's records up to number `upto`, whose changes are in snapshots.
+    /// Forgets the journal's records up to number `upto`, whose changes are in snapshots. The newest
+    /// may stay, where counting goes on from it; numbers are never used twice.
     ///
     /// # Errors
     /// [`StoreError`]: the store must be dropped.

@@ -2,29 +2,33 @@
 //!
 //! Three facts of that engine shape this file. Its flush does not fsync on Linux, so `sync` also
 //! syncs the data file itself. Values over 4 KiB grow pages that it moves into files which nothing
-//! syncs, so longer values are kept in pieces. And a second open of the same files fails while any
+//! syncs, so longer values are kept in pieces (`pieces.rs`). And a second open of the same files fails while any
 //! handle of the first lives, so readers borrow the tree and never keep it.
 //!
 //! All of it is one tree, for only a batch on one tree is atomic. Keys begin with a letter:
 //! `j` journal, `s` snapshot, `r` record (table number, key), `p` further piece of one of these.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
+use std::thread;
+use std::time::Duration;
 
 use sled::{Batch, Tree};
 
+use super::pieces::{Turnstile, put, remove, whole};
 use super::{Commit, JournalRecord, Store, StoreError, decode_change, encode_change};
 use crate::machine::{Entry, Order, ReadError, Records, Scan, Table};
 
-/// The longest piece of a value; sled keeps pages of such values out of its blob files.
-const PIECE_BYTES: usize = 4000;
-
-/// What stands before the first piece: how many follow, and which write made them.
-const HEADER_BYTES: usize = 8;
-
 /// Memory for pages; a store larger than that is read from disk.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How often the files are asked for before they count as in use, half a second in all.
+const OPEN_ATTEMPTS: u32 = 50;
+
+/// The pause between two such attempts.
+const OPEN_PAUSE: Duration = Duration::from_millis(10);
 
 /// Records that one step of cutting the journal removes.
 const CUT_STEP: usize = 512;
@@ -32,6 +36,7 @@ const CUT_STEP: usize = 512;
 /// A store in a directory.
 pub struct SledStore {
     tree: Arc<RwLock<Option<Tree>>>,
+    turnstile: Arc<Turnstile>,
     db: sled::Db,
     data_file: File,
     seq: u64,
@@ -44,18 +49,13 @@ impl SledStore {
     /// [`StoreError::InUse`] if another process has it open, [`StoreError::Corrupt`] if its files
     /// make no sense, [`StoreError::Io`] for all else.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        let db = sled::Config::new()
-            .path(directory)
-            .cache_capacity(CACHE_BYTES)
-            .mode(sled::Mode::HighThroughput)
-            .flush_every_ms(None)
-            .open()
-            .map_err(|error| opening(directory, error))?;
+        let db = open_engine(directory)?;
         let tree = db.open_tree("sendcat").map_err(|error| opening(directory, error))?;
         let data_file = File::open(data_file_of(directory))
             .map_err(|error| StoreError::Io(format!("{}: {error}", directory.display())))?;
         let seq = last_seq_of(&tree)?;
-        Ok(Self { tree: Arc::new(RwLock::new(Some(tree))), db, data_file, seq })
+        let tree = Arc::new(RwLock::new(Some(tree)));
+        Ok(Self { tree, turnstile: Arc::default(), db, data_file, seq })
     }
 
     fn with<T>(&self, work: impl FnOnce(&Tree) -> Result<T, sled::Error>) -> Result<T, StoreError> {
@@ -83,14 +83,18 @@ impl Store for SledStore {
                     seq += 1;
                     put(tree, &mut batch, &journal_key(seq), change)?;
                 }
-                for write in &commit.writes {
-                    let key = record_key(write.table, &write.key);
-                    match &write.value {
+                // A key named twice is written once, or the first write's pieces would stay.
+                let writes = commit.writes.iter();
+                let last: BTreeMap<_, _> = writes
+                    .map(|write| (record_key(write.table, &write.key), write.value.as_deref()))
+                    .collect();
+                for (key, value) in last {
+                    match value {
                         Some(value) => put(tree, &mut batch, &key, value)?,
                         None => remove(tree, &mut batch, &key)?,
                     }
                 }
-                tree.apply_batch(batch)
+                self.turnstile.apply(tree, batch)
             })?;
         }
         self.seq = seq;
@@ -140,7 +144,7 @@ impl Store for SledStore {
                     remove(tree, &mut batch, &entry?)?;
                     gone += 1;
                 }
-                tree.apply_batch(batch)?;
+                self.turnstile.apply(tree, batch)?;
                 Ok(gone)
             })?;
             if gone < CUT_STEP {
@@ -153,18 +157,18 @@ impl Store for SledStore {
         self.with(|tree| {
             let mut batch = Batch::default();
             put(tree, &mut batch, &snapshot_key(name), sealed)?;
-            tree.apply_batch(batch)
+            self.turnstile.apply(tree, batch)
         })
     }
 
     fn snapshot(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let key = snapshot_key(name);
-        let found = self.with(|tree| read_whole(tree, &key))?;
-        Ok(found)
+        self.with(|tree| self.turnstile.read(tree, &key))
     }
 
     fn reader(&self) -> Arc<dyn Records + Send + Sync> {
-        Arc::new(SledReader { tree: Arc::clone(&self.tree) })
+        let turnstile = Arc::clone(&self.turnstile);
+        Arc::new(SledReader { tree: Arc::clone(&self.tree), turnstile })
     }
 
     fn size_on_disk(&self) -> u64 {
@@ -175,6 +179,7 @@ impl Store for SledStore {
 /// Reads while the owner of the store writes.
 struct SledReader {
     tree: Arc<RwLock<Option<Tree>>>,
+    turnstile: Arc<Turnstile>,
 }
 
 impl SledReader {
@@ -188,7 +193,7 @@ impl SledReader {
 impl Records for SledReader {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
         let key = record_key(table, key);
-        self.with(|tree| read_whole(tree, &key))
+        self.with(|tree| self.turnstile.read(tree, &key))
     }
 
     fn scan(&self, table: Table, scan: Scan<'_>) -> Result<Vec<Entry>, ReadError> {
@@ -200,7 +205,7 @@ impl Records for SledReader {
             (Some(beyond), Order::Descending) => key < beyond.as_slice(),
         };
         let wanted = |tree: &Tree, key: sled::IVec, first: sled::IVec| {
-            let value = whole(tree, &key, &first)?;
+            let value = self.turnstile.read_met(tree, &key, &first)?;
             Ok::<_, sled::Error>(value.map(|value| (key[2..].to_vec(), value)))
         };
         let start = match (&beyond, scan.order) {
@@ -247,6 +252,24 @@ fn for_each_while<T>(
     Ok(())
 }
 
+/// Opens the files. A store dropped a moment ago may still hold them: a thread of the engine that
+/// wrote its last buffer lets go after the call that waited for it has returned.
+fn open_engine(directory: &Path) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::new()
+        .path(directory)
+        .cache_capacity(CACHE_BYTES)
+        .mode(sled::Mode::HighThroughput)
+        .flush_every_ms(None);
+    let mut attempts_left = OPEN_ATTEMPTS;
+    loop {
+        attempts_left -= 1;
+        match config.open().map_err(|error| opening(directory, error)) {
+            Err(StoreError::InUse(_)) if attempts_left > 0 => thread::sleep(OPEN_PAUSE),
+            opened => return opened,
+        }
+    }
+}
+
 fn data_file_of(directory: &Path) -> PathBuf {
     directory.join("db")
 }
@@ -267,12 +290,6 @@ fn record_key(table: Table, key: &[u8]) -> Vec<u8> {
     [[b'r', table as u8].as_slice(), key].concat()
 }
 
-/// The key of piece `index` of what write `stamp` put under `key`.
-fn piece_key(key: &[u8], stamp: u32, index: u32) -> Vec<u8> {
-    let length = u32::try_from(key.len()).expect("keys are short").to_be_bytes();
-    [b"p".as_slice(), &length, key, &stamp.to_be_bytes(), &index.to_be_bytes()].concat()
-}
-
 /// The smallest key that is larger than every key with this prefix.
 fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();
@@ -283,69 +300,6 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
         }
     }
     None
-}
-
-/// Adds to `batch` what puts `value` under `key`, and what removes the pieces it had before.
-fn put(tree: &Tree, batch: &mut Batch, key: &[u8], value: &[u8]) -> Result<(), sled::Error> {
-    let (old_stamp, old_pieces) = tree.get(key)?.as_deref().map_or((0, 0), header_of);
-    for index in 0..old_pieces {
-        batch.remove(piece_key(key, old_stamp, index));
-    }
-    let stamp = old_stamp.wrapping_add(1);
-    let split = value.len().min(PIECE_BYTES - HEADER_BYTES);
-    let (first, rest) = value.split_at(split);
-    let mut pieces = 0_u32;
-    for piece in rest.chunks(PIECE_BYTES) {
-        batch.insert(piece_key(key, stamp, pieces), piece);
-        pieces += 1;
-    }
-    let first = [stamp.to_be_bytes().as_slice(), &pieces.to_be_bytes(), first].concat();
-    batch.insert(key, first);
-    Ok(())
-}
-
-fn remove(tree: &Tree, batch: &mut Batch, key: &[u8]) -> Result<(), sled::Error> {
-    let (stamp, pieces) = tree.get(key)?.as_deref().map_or((0, 0), header_of);
-    for index in 0..pieces {
-        batch.remove(piece_key(key, stamp, index));
-    }
-    batch.remove(key);
-    Ok(())
-}
-
-/// Which write made a value, and how many pieces follow its first.
-fn header_of(first: &[u8]) -> (u32, u32) {
-    let number = |at: usize| {
-        let bytes = first.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
-        bytes.map_or(0, u32::from_be_bytes)
-    };
-    (number(0), number(4))
-}
-
-/// The whole value whose first piece is `first`; `None` if a piece is gone, because the value was
-/// overwritten meanwhile or its write was torn.
-fn whole(tree: &Tree, key: &[u8], first: &[u8]) -> Result<Option<Vec<u8>>, sled::Error> {
-    let (stamp, pieces) = header_of(first);
-    let mut value = first.get(HEADER_BYTES..).unwrap_or_default().to_vec();
-    for index in 0..pieces {
-        match tree.get(piece_key(key, stamp, index))? {
-            Some(piece) => value.extend_from_slice(&piece),
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(value))
-}
-
-/// The whole value under `key`. An overwrite between two pieces is met by reading again.
-fn read_whole(tree: &Tree, key: &[u8]) -> Result<Option<Vec<u8>>, sled::Error> {
-    const ATTEMPTS: usize = 4;
-    for _ in 0..ATTEMPTS {
-        let Some(first) = tree.get(key)? else { return Ok(None) };
-        if let Some(value) = whole(tree, key, &first)? {
-            return Ok(Some(value));
-        }
-    }
-    Err(sled::Error::ReportableBug(format!("a value of {} bytes of key lacks a piece", key.len())))
 }
 
 fn last_seq_of(tree: &Tree) -> Result<u64, StoreError> {

@@ -1,0 +1,204 @@
+//! The queue as a list that is searched from end to end.
+
+use sendcat_state::job::{AttemptOutcome, ClaimedJob, JobKind, NewJob};
+use sendcat_state::job_queue::{ClaimAnswer, Enqueued, PartitionView, Report};
+use sendcat_state::key::LeaseId;
+use sendcat_state::timestamp::Timestamp;
+
+use super::super::{Timed, ms, recent};
+use super::{Ask, KINDS, MAX_ATTEMPTS, Ticket, new_jobs};
+
+#[derive(Clone, Debug)]
+struct Entry {
+    job: NewJob,
+    since: Timestamp,
+    attempts: u32,
+    stands: Stands,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stands {
+    Waits { due: Timestamp },
+    Runs { lease: LeaseId, since: Timestamp, ends: Timestamp },
+}
+
+/// Every job that waits or runs, in no order, and how many of each kind ended how.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    entries: Vec<Entry>,
+    leases: u64,
+    over: Vec<(JobKind, bool)>,
+}
+
+impl Ledger {
+    pub(super) fn turn(&mut self, tickets: &[Ticket], ask: &Timed<Ask>) -> String {
+        let now = ask.now;
+        match &ask.what {
+            Ask::Enqueue { jobs, cap } => {
+                format!("{:?}", self.enqueue(now, new_jobs(now, jobs), *cap))
+            }
+            Ask::Claim { running } => format!("{:?}", self.claim(now, *running)),
+            Ask::Sweep => {
+                self.sweep(now);
+                "swept".into()
+            }
+            Ask::Renew { back } | Ask::Report { back, .. } | Ask::GiveBack { back } => {
+                let Some(ticket) = recent(tickets, *back) else { return "no ticket".into() };
+                let place = self.held(now, ticket);
+                match &ask.what {
+                    Ask::Report { outcome, random, .. } => {
+                        let report = place.map(|place| self.report(now, place, outcome, *random));
+                        format!("{:?}", report.unwrap_or(Report::Stale))
+                    }
+                    Ask::Renew { .. } => {
+                        if let Some(place) = place {
+                            let Stands::Runs { ends, .. } = &mut self.entries[place].stands else {
+                                unreachable!("a held job runs")
+                            };
+                            *ends = now.after(ms(30));
+                        }
+                        format!("{}", place.is_some())
+                    }
+                    Ask::GiveBack { .. } | Ask::Enqueue { .. } | Ask::Claim { .. } | Ask::Sweep => {
+                        if let Some(place) = place {
+                            self.entries[place].attempts -= 1;
+                            self.entries[place].stands = Stands::Waits { due: now };
+                        }
+                        "given back".into()
+                    }
+                }
+            }
+        }
+    }
+
+    fn enqueue(&mut self, now: Timestamp, jobs: Vec<NewJob>, cap: usize) -> Enqueued {
+        let mut fresh: Vec<NewJob> = Vec::new();
+        for job in jobs {
+            let known = self.entries.iter().map(|entry| entry.job.id);
+            if known.chain(fresh.iter().map(|job| job.id)).all(|id| id != job.id) {
+                fresh.push(job);
+            }
+        }
+        for kind in KINDS {
+            let more = fresh.iter().filter(|job| job.kind == kind).count();
+            if more > 0 && self.view(kind).queued + more > cap {
+                return Enqueued::Saturated(kind);
+            }
+        }
+        let entry =
+            |job| Entry { job, since: now, attempts: 0, stands: Stands::Waits { due: now } };
+        self.entries.extend(fresh.into_iter().map(entry));
+        Enqueued::Queued
+    }
+
+    fn claim(&mut self, now: Timestamp, running_max: usize) -> ClaimAnswer {
+        let full = KINDS.map(|kind| self.view(kind).running >= running_max);
+        let open = self.entries.iter_mut().filter_map(|entry| match entry.stands {
+            Stands::Waits { due } => Some((due, entry.job.id, entry)),
+            Stands::Runs { .. } => None,
+        });
+        let open = open.filter(|(_, _, entry)| {
+            KINDS.iter().zip(full).all(|(kind, full)| *kind != entry.job.kind || !full)
+        });
+        let Some((due, id, entry)) = open.min_by_key(|(due, id, _)| (*due, *id)) else {
+            return ClaimAnswer::Nothing { due_in: None };
+        };
+        if due > now {
+            return ClaimAnswer::Nothing { due_in: Some(now.until(due)) };
+        }
+        let (lease, ends) = (LeaseId(self.leases), now.after(ms(30)));
+        self.leases += 1;
+        entry.attempts += 1;
+        entry.stands = Stands::Runs { lease, since: now, ends };
+        let job = entry.job.clone();
+        ClaimAnswer::Claimed(Box::new(ClaimedJob {
+            id,
+            kind: job.kind,
+            key: job.key,
+            payload: job.payload,
+            attempt: entry.attempts,
+            lease,
+            ends,
+            enqueued_at: entry.since,
+        }))
+    }
+
+    fn report(
+        &mut self,
+        now: Timestamp,
+        place: usize,
+        outcome: &AttemptOutcome,
+        random: u64,
+    ) -> Report {
+        let entry = &mut self.entries[place];
+        let after = match outcome {
+            AttemptOutcome::Done { .. } => return self.end(place, false),
+            AttemptOutcome::Dead { .. } => return self.end(place, true),
+            AttemptOutcome::Retry { after, .. } => after.unwrap_or_default(),
+        };
+        let too_old = entry.job.kind == KINDS[1] && now >= entry.since.after(ms(60));
+        if entry.attempts == MAX_ATTEMPTS || too_old {
+            return self.end(place, true);
+        }
+        // 10 ms, then 20 that are cut to 15, each give or take a fifth.
+        let delay = if entry.attempts == 1 { ms(10) } else { ms(15) };
+        let spread = delay * (800 + u32::try_from(random % 401).expect("401 fits")) / 1000;
+        entry.stands = Stands::Waits { due: now.after(after.max(spread)) };
+        Report::WillRetry
+    }
+
+    /// One job whose lease ended: the one whose lease ended first.
+    fn sweep(&mut self, now: Timestamp) {
+        let ended = |entry: &Entry| match entry.stands {
+            Stands::Runs { ends, .. } if ends <= now => Some((ends, entry.job.id)),
+            Stands::Runs { .. } | Stands::Waits { .. } => None,
+        };
+        let places = 0..self.entries.len();
+        let first = places
+            .filter(|place| ended(&self.entries[*place]).is_some())
+            .min_by_key(|place| ended(&self.entries[*place]));
+        match first {
+            Some(place) if self.entries[place].attempts == MAX_ATTEMPTS => {
+                self.end(place, true);
+            }
+            Some(place) => self.entries[place].stands = Stands::Waits { due: now },
+            None => {}
+        }
+    }
+
+    fn end(&mut self, place: usize, dead: bool) -> Report {
+        let entry = self.entries.swap_remove(place);
+        self.over.push((entry.job.kind, dead));
+        Report::Ended
+    }
+
+    fn held(&self, now: Timestamp, (id, lease): Ticket) -> Option<usize> {
+        self.entries.iter().position(|entry| {
+            let holds = matches!(
+                entry.stands,
+                Stands::Runs { lease: live, ends, .. } if live == lease && now < ends
+            );
+            entry.job.id == id && holds
+        })
+    }
+
+    pub(super) fn running(&self) -> usize {
+        KINDS.iter().map(|kind| self.view(*kind).running).sum()
+    }
+
+    pub(super) fn view(&self, kind: JobKind) -> PartitionView {
+        let mut view = PartitionView::default();
+        for entry in self.entries.iter().filter(|entry| entry.job.kind == kind) {
+            let (count, oldest, when) = match entry.stands {
+                Stands::Waits { .. } => (&mut view.queued, &mut view.oldest_queued, entry.since),
+                Stands::Runs { since, .. } => (&mut view.running, &mut view.oldest_running, since),
+            };
+            *count += 1;
+            *oldest = Some(oldest.map_or(when, |oldest| oldest.min(when)));
+        }
+        for (_, dead) in self.over.iter().filter(|(of, _)| *of == kind) {
+            *if *dead { &mut view.dead } else { &mut view.done } += 1;
+        }
+        view
+    }
+}
