@@ -28,6 +28,7 @@ const HANDLES: (&str, &[&str]) = (
         "handle",
         "idempotency",
         "job_queue",
+        "journal",
         "observe",
         "ports",
         "rate_limiter",
@@ -155,6 +156,7 @@ pub(crate) const ROOMS: &[Room] = &[
         packages: &[
             "bytes",
             "futures_util",
+            "getrandom",
             "serde",
             "serde_json",
             "thiserror",
@@ -166,7 +168,7 @@ pub(crate) const ROOMS: &[Room] = &[
     Room {
         folder: "src/http/",
         rooms: &["http", "contract", "chat", "inbox", "config", "console", "telemetry"],
-        ours: &[STATE, HANDLES],
+        ours: &[STATE, HANDLES, ("sendcat_actors", &["faults"])],
         packages: &[
             "actix_rt",
             "actix_web",

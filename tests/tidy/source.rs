@@ -55,11 +55,19 @@ impl Source {
 
     /// Where a word stands in the code: the line, counted from 1, and what follows the word.
     pub(crate) fn words<'a>(&'a self, word: &'a str) -> impl Iterator<Item = (usize, &'a str)> {
-        let part = |letter: char| letter.is_alphanumeric() || letter == '_';
         self.code.match_indices(word).filter_map(move |(start, _)| {
             let rest = &self.code[start + word.len()..];
-            let whole = !self.code[..start].ends_with(part) && !rest.starts_with(part);
+            let whole =
+                !self.code[..start].ends_with(is_of_a_name) && !rest.starts_with(is_of_a_name);
             whole.then(|| (line_at(&self.code, start), rest))
+        })
+    }
+
+    /// The lines on which a name with this beginning stands in the code.
+    pub(crate) fn names(&self, start: &str) -> impl Iterator<Item = usize> {
+        self.code.match_indices(start).filter_map(|(place, _)| {
+            let whole = !self.code[..place].ends_with(is_of_a_name);
+            whole.then(|| line_at(&self.code, place))
         })
     }
 
@@ -132,6 +140,11 @@ pub(crate) fn end_of_item(code: &str, start: usize) -> Option<usize> {
     None
 }
 
+/// Whether a letter can be part of a name.
+pub(crate) fn is_of_a_name(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
+}
+
 fn is_test_file(path: &str) -> bool {
     let folders = path.split('/').any(|part| matches!(part, "tests" | "benches"));
     folders || path.ends_with("/tests.rs") || path.ends_with("_tests.rs")
@@ -142,7 +155,7 @@ fn without_comments_and_literals(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(letter) = rest.chars().next() {
-        let after_name = code.ends_with(|last: char| last.is_alphanumeric() || last == '_');
+        let after_name = code.ends_with(is_of_a_name);
         let kept = if after_name { None } else { quote_of(rest) };
         let (kept, whole) = match kept {
             Some((opening, closing, escapes)) => {

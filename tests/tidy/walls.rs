@@ -3,7 +3,7 @@
 //! rooms than what it tests.
 
 use crate::rooms::{ANY, ROOMS, Room};
-use crate::source::{FILES, Source, below, end_of_item, exists, none_of, read};
+use crate::source::{FILES, Source, below, end_of_item, exists, is_of_a_name, none_of, read};
 
 /// Our crates, as code names them.
 const OUR_CRATES: [&str; 3] = ["sendcat", "sendcat_state", "sendcat_actors"];
@@ -24,10 +24,10 @@ fn no_room_knows_a_room_it_may_not_know() {
             file.at(line, &format!("{} may not know crate::{name}", room.folder))
         }));
         for crate_name in OUR_CRATES {
-            let open = room.ours.iter().find(|(name, _)| *name == crate_name);
-            let open = open.map_or(&[][..], |(_, modules)| *modules);
+            let rows = room.ours.iter().filter(|(name, _)| *name == crate_name);
+            let open: Vec<_> = rows.flat_map(|(_, modules)| modules.iter().copied()).collect();
             let known = paths_after(file, crate_name).into_iter();
-            let strangers = known.filter(|(_, name)| !permits(open, name));
+            let strangers = known.filter(|(_, name)| !permits(&open, name));
             findings.extend(strangers.map(|(line, name)| {
                 file.at(line, &format!("{} may not know {crate_name}::{name}", room.folder))
             }));
@@ -148,15 +148,14 @@ fn paths_after<'a>(file: &'a Source, crate_name: &'a str) -> Vec<(usize, &'a str
 }
 
 fn first_word(path: &str) -> &str {
-    let part = |letter: char| letter.is_alphanumeric() || letter == '_';
-    path.split(|letter| !part(letter)).next().unwrap_or_default()
+    path.split(|letter| !is_of_a_name(letter)).next().unwrap_or_default()
 }
 
 /// Whether what follows a package's name makes it a path, and nothing before it makes it the end
 /// of another.
 fn is_path(file: &Source, rest: &str) -> bool {
     let here = rest.as_ptr() as usize - file.code.as_ptr() as usize;
-    let name = file.code[..here].rfind(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    let name = file.code[..here].rfind(|letter: char| !is_of_a_name(letter));
     let before = name.map_or("", |last| file.code[..=last].trim_end());
     if before.ends_with("::") && !is_root(before) {
         return false;
@@ -168,7 +167,7 @@ fn is_path(file: &Source, rest: &str) -> bool {
 /// `::name`, with no path before the colons.
 fn is_root(before: &str) -> bool {
     let path = before.trim_end_matches("::");
-    !path.ends_with(|letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '>'))
+    !path.ends_with(|letter: char| is_of_a_name(letter) || letter == '>')
 }
 
 /// Whether a word is a module of ours in this file: declared in it, or imported from its crate.
@@ -177,9 +176,7 @@ fn is_module_here(file: &Source, name: &str) -> bool {
     let inside = |import: &str| {
         let path = import.trim_start();
         let ours = ["crate", "super", "self"].contains(&first_word(path));
-        ours && path
-            .split(|letter: char| !letter.is_alphanumeric() && letter != '_')
-            .any(|part| part == name)
+        ours && path.split(|letter: char| !is_of_a_name(letter)).any(|part| part == name)
     };
     let imported =
         file.words("use").any(|(_, rest)| inside(rest.split(';').next().unwrap_or_default()));
