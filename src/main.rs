@@ -1,1 +1,7 @@
-fn main() {}
+//! Parses, dispatches, exits.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sendcat::cli::run()
+}

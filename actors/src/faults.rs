@@ -1,12 +1,15 @@
 //! Injected panics, hangs and slow steps, for tests, drills and game days.
 //!
-//! Compiled in by the feature `faults` only. A fault is armed on one actor and strikes at its n-th
+//! Struck by builds with the feature `faults` only ([`COMPILED`]). A fault is armed on one actor and strikes at its n-th
 //! step from then on, once or several times.
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+/// Whether this build strikes at all.
+pub const COMPILED: bool = cfg!(feature = "faults");
 
 /// Where in a turn a fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    #[cfg(feature = "faults")]
     const fn step(self) -> Step {
         match self {
             Self::PanicDecide | Self::Hang(_) => Step::Decide,
@@ -79,7 +83,7 @@ impl FaultBoard {
     }
 
     /// Lets a fault that is due at this step strike.
-    #[expect(clippy::panic, reason = "that is what it is for")]
+    #[cfg(feature = "faults")]
     pub(crate) fn strike(&self, step: Step) {
         if !self.any.load(Ordering::Acquire) {
             return;
@@ -93,6 +97,7 @@ impl FaultBoard {
         }
     }
 
+    #[cfg(feature = "faults")]
     fn due(&self, step: Step) -> Option<FaultKind> {
         let mut armed = self.lock();
         let mut due = None;

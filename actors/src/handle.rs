@@ -43,7 +43,6 @@ pub(crate) struct Cell<M: Machine> {
     pub(crate) recall: Mutex<Recall<M>>,
     pub(crate) place: Mutex<Option<Place>>,
     pub(crate) around: Around,
-    #[cfg(feature = "faults")]
     pub(crate) faults: crate::faults::FaultBoard,
 }
 
@@ -214,7 +213,6 @@ impl<M: Machine> Handle<M> {
             recall: Recall::of(base),
             place: Mutex::new(None),
             around: around.clone(),
-            #[cfg(feature = "faults")]
             faults: crate::faults::FaultBoard::default(),
         };
         Self { cell: Arc::new(cell) }

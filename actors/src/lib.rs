@@ -11,7 +11,6 @@ pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod clock;
 pub mod failure;
-#[cfg(feature = "faults")]
 pub mod faults;
 pub mod handle;
 pub mod idempotency;

@@ -149,8 +149,9 @@ impl AnswerWriter {
     }
 
     /// Resolves when no reader is left.
-    pub async fn abandoned(&self) {
-        self.answer.progress.closed().await;
+    pub fn abandoned(&self) -> impl Future<Output = ()> + Send + use<> {
+        let answer = Arc::clone(&self.answer);
+        async move { answer.progress.closed().await }
     }
 
     /// Another reader, from the start.

@@ -149,7 +149,6 @@ pub(crate) trait Supervised: Send + Sync {
     fn tick(&self);
     /// Has it finish; the answer says that everything asked before was done.
     fn drain(&self) -> oneshot::Receiver<()>;
-    #[cfg(feature = "faults")]
     fn faults(&self) -> &crate::faults::FaultBoard;
 }
 
@@ -181,7 +180,6 @@ impl<M: Machine> Supervised for Cell<M> {
         drained
     }
 
-    #[cfg(feature = "faults")]
     fn faults(&self) -> &crate::faults::FaultBoard {
         &self.faults
     }

@@ -41,7 +41,6 @@ pub(crate) struct Worker {
     place: Mutex<Option<Place>>,
     draining: AtomicBool,
     drain: Notify,
-    #[cfg(feature = "faults")]
     faults: crate::faults::FaultBoard,
 }
 
@@ -62,7 +61,6 @@ impl Worker {
             place: Mutex::new(None),
             draining: AtomicBool::new(false),
             drain: Notify::new(),
-            #[cfg(feature = "faults")]
             faults: crate::faults::FaultBoard::default(),
         })
     }
@@ -231,7 +229,6 @@ impl Supervised for Worker {
         drained
     }
 
-    #[cfg(feature = "faults")]
     fn faults(&self) -> &crate::faults::FaultBoard {
         &self.faults
     }

@@ -239,9 +239,12 @@ impl Tree {
         }
     }
 
-    /// Arms a fault on an actor. `false` if there is none of that name.
-    #[cfg(feature = "faults")]
+    /// Arms a fault on an actor. `false` if there is none of that name, or if this build has no
+    /// faults.
     pub fn arm(&self, actor: &str, fault: crate::faults::Fault) -> bool {
+        if !crate::faults::COMPILED {
+            return false;
+        }
         let found = self.inner.actors.iter().find(|each| each.vitals().name() == actor);
         found.inspect(|actor| actor.faults().arm(fault)).is_some()
     }
@@ -251,8 +254,7 @@ impl Tree {
         self.inner.actors.iter().any(|actor| actor.vitals().name() == name)
     }
 
-    /// Disarms every fault, and says what was armed.
-    #[cfg(feature = "faults")]
+    /// Every fault that is armed, and on which actor.
     pub fn armed(&self) -> Vec<(String, crate::faults::Fault)> {
         let of = |actor: &Arc<dyn Supervised>| {
             let name = actor.vitals().name().to_owned();
@@ -262,7 +264,6 @@ impl Tree {
     }
 
     /// Disarms every fault.
-    #[cfg(feature = "faults")]
     pub fn clear_faults(&self) {
         self.inner.actors.iter().for_each(|actor| actor.faults().clear());
     }

@@ -1,3 +1,7 @@
-//! One chat answer: the pure turn, and what drives it.
+//! A chat: one turn decided ([`turn`]), begun ([`engine`]) and driven to its end, with its
+//! [`tools`].
 
+mod driver;
+pub mod engine;
+pub mod tools;
 pub mod turn;

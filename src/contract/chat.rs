@@ -274,17 +274,6 @@ fn given<'a>(body: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     body.get(name).filter(|value| !value.is_null())
 }
 
-/// A text part of a stored message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-pub enum StoredPart {
-    /// Text.
-    Text {
-        /// The text.
-        text: String,
-    },
-}
-
 /// How a stored message ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -303,8 +292,8 @@ pub struct StoredMessage {
     pub id: String,
     /// Who speaks.
     pub role: Role,
-    /// What is said.
-    pub parts: Vec<StoredPart>,
+    /// What is said, as the parts of a UI message.
+    pub parts: Vec<Value>,
     /// When it was stored, RFC 3339 in UTC.
     pub created_at: String,
     /// Whether it is whole.

@@ -184,7 +184,7 @@ fn a_stored_message_is_written_as_a_ui_message_with_its_time() {
     let message = |status, code| StoredMessage {
         id: "m".into(),
         role: Role::Assistant,
-        parts: vec![StoredPart::Text { text: "hi".into() }],
+        parts: vec![serde_json::json!({"type": "text", "text": "hi"})],
         created_at: crate::contract::rfc3339(0),
         status,
         code,

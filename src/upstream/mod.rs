@@ -1,5 +1,6 @@
 //! Everything that leaves the process.
 
+pub mod call;
 pub mod classify;
 pub mod error;
 pub mod openrouter;

@@ -36,24 +36,6 @@ pub enum Ending {
     Cut,
 }
 
-/// A tool that an answer used.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ToolUse {
-    /// The model's name for the call.
-    pub call_id: String,
-    /// Which tool.
-    pub tool: String,
-    /// What it was asked.
-    pub input: Value,
-    /// What it answered, if it did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output: Option<Value>,
-    /// Why it failed, if it did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
-
 /// A stored message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -62,11 +44,11 @@ pub struct Message {
     pub id: String,
     /// Who wrote it.
     pub role: Role,
-    /// Its text.
+    /// Its text, which is what the model sees of it.
     pub text: String,
-    /// The tools an answer used, in the order of their calls.
+    /// An answer as clients keep it, part for part; empty for what is text alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tools: Vec<ToolUse>,
+    pub parts: Vec<Value>,
     /// When it was stored.
     pub created_at: Timestamp,
     /// Whether it came to its end.

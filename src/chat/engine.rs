@@ -1,0 +1,279 @@
+//! Begins answers: checks that one may begin, stores what was asked, and starts the task that
+//! drives it.
+//!
+//! The order of the checks is INTERFACE.md §3: ownership, configuration, bulkhead, circuit. Nothing
+//! is stored before they passed, and the provider is not called before the question is on disk.
+//!
+//! # Always
+//! - The caller waits for the first content, or for the failure that takes its place; after that
+//!   every failure is a part of the stream.
+//! - A caller that goes away while it waits ends the turn, as one that leaves later does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sendcat_actors::bulkhead::Slot;
+use sendcat_actors::clock::SharedClock;
+use sendcat_actors::failure::AskError;
+use sendcat_actors::job_queue::Jobs;
+use sendcat_actors::journal::Journal;
+use sendcat_actors::stream_log::{AnswerReader, Answers, OpenError};
+use sendcat_state::key::{ProviderId, TimedId};
+use sendcat_state::threads::{
+    self, BeginTurn, Ending, Message, Role, ThreadLimits, ThreadRefusal, Trigger,
+};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::driver::Driver;
+use super::tools;
+use super::turn::{Failure, Opening};
+use crate::config::{ChatRules, Openrouter, fixed};
+use crate::contract::body::Issue;
+use crate::contract::chat as wire;
+use crate::contract::code::ErrorCode;
+use crate::upstream::call::Upstream;
+use crate::upstream::error::UpstreamError;
+use crate::upstream::openrouter::{Message as ModelMessage, Tool};
+
+/// What the model is told before everything else.
+const SYSTEM: &str = "You are a helpful assistant. Answer in the language you are asked in, \
+     briefly and to the point. Use the tools you have when the answer depends on them.";
+
+/// What happens to an answer when its last reader goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDisconnect {
+    /// It ends, and the provider is told by a closed connection.
+    Cancel,
+    /// It runs on, so that another reader can take it up.
+    Finish,
+}
+
+/// A request for an answer, its body read and its caller known.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// Who asks.
+    pub owner: String,
+    /// What the body says.
+    pub request: wire::ChatRequest,
+    /// What happens when the reader goes.
+    pub on_disconnect: OnDisconnect,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChatRefusal {
+    /// The wire code.
+    pub code: ErrorCode,
+    /// One sentence for the person, where there is a better one than the code's own.
+    pub sentence: Option<String>,
+    /// When to ask again, where that is known.
+    pub retry_after: Option<Duration>,
+    /// What is wrong with the body, where that is it.
+    pub issues: Vec<Issue>,
+}
+
+impl From<ErrorCode> for ChatRefusal {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, sentence: None, retry_after: None, issues: Vec::new() }
+    }
+}
+
+impl From<&UpstreamError> for ChatRefusal {
+    fn from(error: &UpstreamError) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+impl From<Failure> for ChatRefusal {
+    fn from(failure: Failure) -> Self {
+        let code = ErrorCode::from_name(failure.code).unwrap_or(ErrorCode::InternalError);
+        let (sentence, retry_after) = (Some(failure.sentence), failure.retry_after);
+        Self { code, sentence, retry_after, issues: Vec::new() }
+    }
+}
+
+impl From<ThreadRefusal> for ChatRefusal {
+    fn from(refusal: ThreadRefusal) -> Self {
+        match refusal {
+            ThreadRefusal::Forbidden => ErrorCode::Forbidden.into(),
+            ThreadRefusal::NotFound(_) => ErrorCode::NotFound.into(),
+            ThreadRefusal::Full(what) => Self {
+                sentence: Some(format!("There is no room for more {what}; delete some first.")),
+                ..ErrorCode::Conflict.into()
+            },
+            ThreadRefusal::NothingToAnswer => {
+                let issue = Issue::new("messages", "a user message at the end");
+                Self { issues: vec![issue], ..ErrorCode::InvalidRequest.into() }
+            }
+            ThreadRefusal::Unreadable(error) => {
+                tracing::error!(%error, "a thread could not be read");
+                ErrorCode::StorageUnavailable.into()
+            }
+        }
+    }
+}
+
+impl From<AskError> for ChatRefusal {
+    fn from(error: AskError) -> Self {
+        sendcat_actors::failure::failed(sendcat_actors::failure::Concern::Threads, error);
+        ErrorCode::StorageUnavailable.into()
+    }
+}
+
+/// What every answer needs.
+#[derive(Clone)]
+pub struct Parts {
+    /// Running answers.
+    pub answers: Answers,
+    /// The queue of tools.
+    pub jobs: Jobs,
+    /// Threads and messages.
+    pub journal: Journal,
+    /// The time.
+    pub clock: SharedClock,
+    /// Clocks and bounds of an answer.
+    pub rules: ChatRules,
+    /// How long an answer waits for a tool.
+    pub tool_wait: Duration,
+    /// The model provider.
+    pub openrouter: Openrouter,
+    /// Cancelled when the process has no more time for answers.
+    pub stop: CancellationToken,
+}
+
+/// Begins answers on one thread. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    pub(super) parts: Arc<Parts>,
+    pub(super) upstream: Upstream,
+    pub(super) tools: Arc<[Tool]>,
+}
+
+/// The provider of every answer.
+pub(super) const PROVIDER: ProviderId = ProviderId::OpenrouterChat;
+
+impl Engine {
+    /// An engine whose calls go that way.
+    pub fn new(parts: Arc<Parts>, upstream: Upstream) -> Self {
+        Self { parts, upstream, tools: tools::offered().into() }
+    }
+
+    /// Begins an answer and waits for its first content.
+    ///
+    /// # Errors
+    /// [`ChatRefusal`] if none could begin, or the provider failed before any content.
+    pub async fn begin(&self, ask: Ask) -> Result<AnswerReader, ChatRefusal> {
+        self.check_owner(&ask).await?;
+        if self.parts.openrouter.api_key.is_none() {
+            return Err((&UpstreamError::NoKey { provider: PROVIDER }).into());
+        }
+        let slot = self.upstream.slot(PROVIDER, ask.request.thread_id.as_str()).await;
+        let slot = slot.map_err(|error| ChatRefusal::from(&error))?;
+        self.check_circuit()?;
+        let history = self.store_question(&ask).await?;
+        self.start(ask, history, slot).await
+    }
+
+    async fn check_owner(&self, ask: &Ask) -> Result<(), ChatRefusal> {
+        let thread_id = ask.request.thread_id.as_str().to_owned();
+        let read = self.parts.journal.read(move |records| threads::owner_of(records, &thread_id));
+        match read.await {
+            Ok(Some(owner)) if owner != ask.owner => Err(ErrorCode::Forbidden.into()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(ThreadRefusal::Unreadable(error).into()),
+        }
+    }
+
+    fn check_circuit(&self) -> Result<(), ChatRefusal> {
+        let now = self.parts.clock.now();
+        self.upstream.circuits().check(PROVIDER, now).map_err(|open| {
+            let retry_after = open.retry_after;
+            ChatRefusal::from(&UpstreamError::CircuitOpen { provider: PROVIDER, retry_after })
+        })
+    }
+
+    /// Puts the question on disk; the answer is the conversation as the model is to see it.
+    async fn store_question(&self, ask: &Ask) -> Result<Vec<Message>, ChatRefusal> {
+        let now = self.parts.clock.now();
+        let request = &ask.request;
+        let message = |message: &wire::ChatMessage| Message {
+            id: message.id.clone().unwrap_or_else(|| new_id("msg", self)),
+            role: match message.role {
+                wire::Role::User => Role::User,
+                wire::Role::Assistant => Role::Assistant,
+            },
+            text: message.text.clone(),
+            parts: Vec::new(),
+            created_at: now,
+            ending: Ending::Complete,
+        };
+        let trigger = match request.trigger {
+            wire::Trigger::Submit => Trigger::Submit { replaces: request.message_id.clone() },
+            wire::Trigger::Regenerate => Trigger::Regenerate { answer: request.message_id.clone() },
+        };
+        let turn = BeginTurn {
+            owner: ask.owner.clone(),
+            thread_id: request.thread_id.as_str().to_owned(),
+            trigger,
+            messages: request.messages.iter().map(message).collect(),
+            limits: ThreadLimits {
+                threads: fixed::THREADS_PER_OWNER_MAX as u64,
+                messages: fixed::MESSAGES_PER_THREAD_MAX as u64,
+            },
+        };
+        let stored = self
+            .parts
+            .journal
+            .transact(move |records| threads::begin_turn(records, now, &turn))
+            .await?;
+        Ok(stored?)
+    }
+
+    async fn start(
+        &self,
+        ask: Ask,
+        history: Vec<Message>,
+        slot: Slot,
+    ) -> Result<AnswerReader, ChatRefusal> {
+        let id = TimedId::new(self.parts.clock.now(), getrandom::u64().unwrap_or_default());
+        let thread_id = ask.request.thread_id.as_str();
+        let opened = self.parts.answers.open(thread_id, id, fixed::STREAM_LOG_BYTES_MAX).await;
+        let writer = opened.map_err(|error| match error {
+            OpenError::TooMany => ErrorCode::Overloaded.into(),
+            OpenError::Unavailable(error) => ChatRefusal::from(error),
+        })?;
+        let reader = writer.reader();
+        let opening = Opening {
+            message_id: format!("msg_{id}"),
+            messages: for_model(history),
+            tools: self.tools.iter().map(|tool| tool.name.clone()).collect(),
+            max_steps: self.parts.rules.max_steps,
+        };
+        let (started, begun) = oneshot::channel();
+        let thread_id = thread_id.to_owned();
+        let driver =
+            Driver::new(self.clone(), thread_id, opening, writer, ask.on_disconnect, started);
+        tokio::spawn(driver.run(slot));
+        match begun.await {
+            Ok(Ok(())) => Ok(reader),
+            Ok(Err(failure)) => Err(failure.into()),
+            // The task panicked before any content.
+            Err(_) => Err(ErrorCode::InternalError.into()),
+        }
+    }
+}
+
+/// The conversation as the model is to see it.
+fn for_model(history: Vec<Message>) -> Vec<ModelMessage> {
+    let said = history.into_iter().map(|message| match message.role {
+        Role::User => ModelMessage::User(message.text),
+        Role::Assistant => ModelMessage::Assistant(message.text),
+    });
+    std::iter::once(ModelMessage::System(SYSTEM.to_owned())).chain(said).collect()
+}
+
+fn new_id(kind: &str, engine: &Engine) -> String {
+    let random = getrandom::u64().unwrap_or_default();
+    format!("{kind}_{}", TimedId::new(engine.parts.clock.now(), random))
+}

@@ -1,0 +1,55 @@
+//! The command line: one file a command; everything else is wired here and nowhere else.
+
+mod config;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Fault, Source};
+
+/// The backend that AI chat products can trust.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Takes chats and webhooks.
+    Serve(serve::Arguments),
+    /// Prints every knob with its value in force.
+    Config(config::Arguments),
+}
+
+/// Wrong usage, and values that no server would start with (INTERFACE.md §1).
+const EXIT_USAGE: u8 = 2;
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    // Before anything makes a client: without a provider of cryptography that would panic.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("another provider of cryptography was installed before");
+    }
+    match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
+    }
+}
+
+/// The environment and the file that it names.
+fn source() -> Result<Source, Vec<Fault>> {
+    Source::from_process().and_then(Source::with_named_file)
+}
+
+/// Says what is wrong, a line each.
+#[expect(clippy::print_stderr, reason = "nothing logs yet")]
+fn refuse(faults: &[Fault]) -> ExitCode {
+    for fault in faults {
+        eprintln!("{fault}");
+    }
+    ExitCode::from(EXIT_USAGE)
+}

@@ -1,0 +1,44 @@
+//! `--sandbox`: stand-ins for every provider, made-up keys, and a banner that says how to use them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use sendcat_actors::clock::{Clock as _, SystemClock};
+
+use super::ServeError;
+use crate::config::{Config, Secret, Source};
+use crate::sandbox::{self, Sandbox, Secrets};
+
+/// Starts the stand-ins and loads the configuration again, with what they bring beneath what is set.
+pub(super) async fn start(
+    source: Source,
+    config: &Config,
+    clock: Arc<SystemClock>,
+) -> Result<(Config, Sandbox), ServeError> {
+    if !config.bind.ip().is_loopback() {
+        return Err(ServeError::NotLoopback(config.bind));
+    }
+    std::fs::create_dir_all(&config.data_dir).map_err(ServeError::DataDir)?;
+    let secrets = Secrets::load_or_make(&config.data_dir).map_err(ServeError::DataDir)?;
+    let wall = Arc::new(move || clock.wall());
+    let sandbox = sandbox::start(wall).await.map_err(ServeError::Sandbox)?;
+    let config = super::beneath(source, secrets.into_iter().chain(sandbox.knobs()))?;
+    Ok((config, sandbox))
+}
+
+/// Says, on standard error, how to use the sandbox.
+#[expect(clippy::print_stderr, reason = "the banner that INTERFACE.md §1 promises")]
+pub(super) fn announce(config: &Config, sandbox: &Sandbox, token: &str, bound: SocketAddr) {
+    let first =
+        |secrets: &[Secret]| secrets.first().map_or("", |secret| secret.expose()).to_owned();
+    let ops = config.ops.token.as_ref().map_or("", |token| token.expose());
+    let whatsapp = &config.providers.whatsapp;
+    eprintln!("sendcat with a sandbox: every provider is a stand-in, nothing leaves this machine");
+    eprintln!("chat token: {token}");
+    eprintln!("ops token: {ops}");
+    eprintln!("console: http://{bound}/");
+    eprintln!("whatsapp verify token: {}", first(&whatsapp.verify_tokens));
+    eprintln!("whatsapp app secret: {}", first(&whatsapp.app_secrets));
+    eprintln!("gmail push token: {}", first(&config.providers.google.push_tokens));
+    eprintln!("sandbox: {}", sandbox.base_url());
+}

@@ -1,0 +1,237 @@
+//! Puts the rooms together: actors on a store, engines on a way out, routes on an app.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use sendcat_actors::clock::SharedClock;
+use sendcat_actors::faults::ScheduledFault;
+use sendcat_actors::journal::StoreFactory;
+use sendcat_actors::observe::Status;
+use sendcat_actors::ports::{Attempt, JobRunner, Running};
+use sendcat_actors::tree::{Root, ShardPlacement, Topology, Tree, TreeOptions};
+use sendcat_state::job::{ClaimedJob, JobKind, JobRules, PartitionRules, QueueRules};
+use sendcat_state::key::ProviderId;
+use sendcat_state::store::sled::SledStore;
+use sendcat_state::store::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use super::ServeError;
+use crate::chat::engine::{Engine, Parts};
+use crate::chat::tools::{ToolRunner, ToolSettings};
+use crate::config::{self, Config};
+use crate::http::guard::bearer::Auth;
+use crate::http::{Shared, Worker};
+use crate::inbox::{Handlers, Inbox};
+use crate::upstream::call::Upstream;
+
+/// What holds for accepted events; the knobs leave it to us (INTERFACE.md §4, PRIMITIVES.md §4).
+const INBOX_PARTITION: PartitionRules = PartitionRules { queued_max: 100_000, running_max: 8 };
+const INBOX_JOB: JobRules = JobRules {
+    lease: Duration::from_secs(60),
+    max_attempts: 8,
+    retry_base: Duration::from_secs(1),
+    retry_cap: Duration::from_secs(300),
+    ttl: None,
+};
+
+/// The longest an attempt at an accepted event may take.
+const INBOX_DEADLINE: Duration = Duration::from_secs(120);
+
+/// How long the process waits for its shards to start before it says that it listens.
+const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Starts the actors on the store in the data directory.
+pub(super) async fn tree(config: &Config, clock: SharedClock) -> Result<(Tree, Root), ServeError> {
+    std::fs::create_dir_all(&config.data_dir).map_err(ServeError::DataDir)?;
+    let jobs = queue_rules(config);
+    let workers = jobs.kinds.iter().map(|(partition, _)| partition.running_max).sum();
+    let placed = match config.placement {
+        config::ShardPlacement::Worker => ShardPlacement::Workers(config.workers),
+        config::ShardPlacement::Dedicated => ShardPlacement::Dedicated,
+    };
+    let (circuits, bulkheads) = (config.clone(), config.clone());
+    let options = TreeOptions {
+        clock,
+        topology: Topology::Threads { shards: placed },
+        snapshot_every: config.snapshot_every,
+        circuit: Box::new(move |provider| circuits.circuit(provider)),
+        bulkhead: Box::new(move |provider| bulkheads.bulkhead(provider)),
+        jobs,
+        workers,
+    };
+    let store = store_in(&config.data_dir.join("state"));
+    let connect = config.chat.connect;
+    let settings = ToolSettings {
+        serper: config.providers.serper.clone(),
+        serper_deadline: config.deadline(ProviderId::SerperSearch),
+    };
+    let deadlines = (config.tool_jobs.wait, INBOX_DEADLINE);
+    let mut no_client = None;
+    let started = Tree::start(options, store, |handles| {
+        let upstream = Upstream::new(handles.circuits.clone(), handles.bulkheads.clone(), connect);
+        let tools = upstream.map(|upstream| Arc::new(ToolRunner::new(upstream, settings)));
+        let tools = tools.map_err(|error| no_client = Some(error)).ok();
+        let inbox = Handlers::new(handles.jobs.clone(), handles.clock.clone());
+        Arc::new(Runner { tools, inbox, deadlines }) as Arc<dyn JobRunner>
+    });
+    let (tree, root) = started.await?;
+    match no_client {
+        Some(error) => Err(error.into()),
+        None => Ok((tree, root)),
+    }
+}
+
+fn queue_rules(config: &Config) -> QueueRules {
+    let rules = |kind: JobKind| match kind {
+        JobKind::Tool(tool) => (config.tool_jobs.partition(tool), config.tool_jobs.rules),
+        JobKind::Inbox(_) => (INBOX_PARTITION, INBOX_JOB),
+    };
+    let mut kinds = [(INBOX_PARTITION, INBOX_JOB); JobKind::COUNT];
+    for kind in JobKind::all() {
+        kinds[kind.index()] = rules(kind);
+    }
+    QueueRules { kinds }
+}
+
+/// Opens the store there; files that make no sense are put aside under a name that says so.
+fn store_in(directory: &Path) -> StoreFactory {
+    let directory = directory.to_owned();
+    Box::new(move || {
+        let opened = SledStore::open(&directory);
+        let opened = match opened {
+            Err(StoreError::Corrupt(why)) => {
+                let aside = put_aside(&directory)?;
+                tracing::error!(%why, aside = %aside.display(), "the state was put aside");
+                SledStore::open(&directory)
+            }
+            opened => opened,
+        };
+        opened.map(|store| Box::new(store) as Box<dyn Store>)
+    })
+}
+
+/// Renames a directory to the first free name beside it.
+fn put_aside(directory: &Path) -> Result<PathBuf, StoreError> {
+    let free = (1..).map(|number| directory.with_extension(format!("corrupt-{number}")));
+    let free = free.into_iter().find(|path| !path.exists()).unwrap_or_default();
+    std::fs::rename(directory, &free)
+        .map_err(|error| StoreError::Io(format!("{}: {error}", directory.display())))?;
+    Ok(free)
+}
+
+/// Runs jobs: tools for chat turns, handlers for accepted events.
+struct Runner {
+    tools: Option<Arc<ToolRunner>>,
+    inbox: Arc<Handlers>,
+    deadlines: (Duration, Duration),
+}
+
+impl JobRunner for Runner {
+    fn run(&self, job: ClaimedJob) -> Running {
+        match job.kind {
+            JobKind::Tool(tool) => {
+                let tools = self.tools.clone();
+                let input = job.payload.unwrap_or_default();
+                Box::pin(async move {
+                    match tools {
+                        Some(tools) => tools.run(tool, input).await,
+                        None => Attempt {
+                            outcome: sendcat_state::job::AttemptOutcome::Dead {
+                                error: "no call can leave this process".to_owned(),
+                            },
+                            result: None,
+                        },
+                    }
+                })
+            }
+            JobKind::Inbox(source) => Box::pin(Arc::clone(&self.inbox).run(source, job)),
+        }
+    }
+
+    fn deadline(&self, kind: JobKind) -> Duration {
+        match kind {
+            JobKind::Tool(_) => self.deadlines.0,
+            JobKind::Inbox(_) => self.deadlines.1,
+        }
+    }
+}
+
+/// What every HTTP worker shares.
+pub(super) fn shared(
+    config: Config,
+    tree: Tree,
+    auth: Auth,
+    page_token: Option<String>,
+) -> Arc<Shared> {
+    let inbox = Inbox::new(tree.claims.clone(), tree.jobs.clone(), tree.clock.clone());
+    let draining = AtomicBool::new(false);
+    Arc::new(Shared { config, tree, inbox, auth, page_token, draining })
+}
+
+/// Makes each worker its engine.
+#[derive(Clone)]
+pub(super) struct Engines {
+    shared: Arc<Shared>,
+    parts: Arc<Parts>,
+}
+
+impl Engines {
+    pub(super) fn new(shared: &Arc<Shared>, stop: &CancellationToken) -> Self {
+        let (tree, config) = (&shared.tree, &shared.config);
+        let parts = Parts {
+            answers: tree.answers.clone(),
+            jobs: tree.jobs.clone(),
+            journal: tree.journal.clone(),
+            clock: tree.clock.clone(),
+            rules: config.chat.clone(),
+            tool_wait: config.tool_jobs.wait,
+            openrouter: config.providers.openrouter.clone(),
+            stop: stop.clone(),
+        };
+        Self { shared: Arc::clone(shared), parts: Arc::new(parts) }
+    }
+
+    /// An engine with connections of its own.
+    pub(super) fn engine(&self) -> Result<Engine, crate::upstream::call::NoClient> {
+        let tree = &self.shared.tree;
+        let connect = self.shared.config.chat.connect;
+        let upstream = Upstream::new(tree.circuits.clone(), tree.bulkheads.clone(), connect)?;
+        Ok(Engine::new(Arc::clone(&self.parts), upstream))
+    }
+}
+
+/// What one HTTP worker has. Called on its thread: it takes over its share of the shards.
+pub(super) fn worker(shared: &Arc<Shared>, engines: &Engines) -> Worker {
+    shared.tree.adopt_worker();
+    let engine = engines.engine().expect("one like it was made before the server started");
+    Worker { shared: Arc::clone(shared), engine }
+}
+
+/// Waits until every actor runs: the line that says so must not come before.
+pub(super) async fn until_started(shared: &Shared) {
+    let started = async {
+        while shared.tree.actors().iter().any(|actor| actor.status != Status::Running) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    if tokio::time::timeout(START_DEADLINE, started).await.is_err() {
+        tracing::error!("not every actor has started; see /ops/actors");
+    }
+}
+
+/// Arms the faults that `SENDCAT_FAULTS` schedules.
+pub(super) fn arm_faults(tree: &Tree, scheduled: Option<&str>) -> Result<(), String> {
+    let Some(scheduled) = scheduled else { return Ok(()) };
+    if !sendcat_actors::faults::COMPILED {
+        return Err("this build injects no faults; build it with --features faults".to_owned());
+    }
+    for text in scheduled.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+        let ScheduledFault { actor, fault } = text.parse()?;
+        if !tree.arm(&actor, fault) {
+            return Err(format!("fault {text:?}: there is no actor {actor}"));
+        }
+    }
+    Ok(())
+}

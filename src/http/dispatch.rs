@@ -1,0 +1,149 @@
+//! Runs a route: its guards in order, its handler, and what every response carries.
+//!
+//! A panic in a guard or a handler is a 500 to its caller and nothing to anybody else; without this
+//! the connection would be closed in silence.
+
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+
+use actix_web::dev::Payload;
+use actix_web::http::Method;
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use sendcat_state::key::TimedId;
+use tracing::Instrument as _;
+
+use super::guard::{self, Caller};
+use super::respond::{self, Refusal};
+use super::routes::{self, Guard, Route};
+use super::{Shared, Worker};
+use crate::contract::code::ErrorCode;
+use crate::contract::headers::{self, Quota, rate_limit_fields};
+
+/// A request on its way through its guards to its handler.
+pub struct Call {
+    /// The head.
+    pub request: HttpRequest,
+    /// What this worker has.
+    pub worker: Worker,
+    /// Whose request it is, as far as addresses tell.
+    pub client: IpAddr,
+    /// Who calls, where a guard has asked for a token.
+    pub caller: Option<Caller>,
+    /// The body, where a guard has read it.
+    pub body: Bytes,
+    /// The limit that the call was counted under, for the answer's headers.
+    pub quota: Option<Quota>,
+}
+
+impl Call {
+    /// What every worker shares.
+    pub fn shared(&self) -> &Shared {
+        &self.worker.shared
+    }
+
+    /// The caller; every route that asks for it has a guard that finds it.
+    ///
+    /// # Errors
+    /// `unauthorized` if the route has no such guard.
+    pub fn caller(&self) -> Result<&Caller, Refusal> {
+        self.caller.as_ref().ok_or_else(|| ErrorCode::Unauthorized.into())
+    }
+
+    /// A parameter of the path; empty if the path has none of that name.
+    pub fn path(&self, name: &str) -> &str {
+        self.request.match_info().get(name).unwrap_or_default()
+    }
+
+    /// A parameter of the query, decoded; the first of that name.
+    pub fn query(&self, name: &str) -> Option<String> {
+        let pairs = self.request.query_string().split('&');
+        pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(
+            |(_, value)| {
+                let value = value.replace('+', " ");
+                percent_encoding::percent_decode_str(&value).decode_utf8_lossy().into_owned()
+            },
+        )
+    }
+
+    /// A header's text.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.request.headers().get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// Answers a request to a path of the table.
+pub async fn dispatch(
+    request: HttpRequest,
+    payload: web::Payload,
+    worker: web::Data<Worker>,
+) -> HttpResponse {
+    let worker = worker.get_ref().clone();
+    let shared = std::sync::Arc::clone(&worker.shared);
+    let now = shared.tree.clock.now();
+    let request_id = TimedId::new(now, getrandom::u64().unwrap_or_default()).to_string();
+    let span = tracing::info_span!(
+        "request",
+        id = %request_id, method = %request.method(), path = %request.path(),
+    );
+    let path = request.match_pattern().unwrap_or_default();
+    let routes = routes::of_path(&path);
+    let head = request.clone();
+    let answering = AssertUnwindSafe(answer(request, payload.into_inner(), worker, routes));
+    let answered = answering.catch_unwind().instrument(span.clone()).await;
+    let mut response = match answered {
+        Ok(Ok(response)) => response,
+        Ok(Err(refusal)) => respond::refuse(&head, &refusal, shared.config.rate_limit_style),
+        Err(_) => {
+            let _in = span.enter();
+            tracing::error!("a handler panicked");
+            let refusal = ErrorCode::InternalError.into();
+            respond::refuse(&head, &refusal, shared.config.rate_limit_style)
+        }
+    };
+    respond::add_fields(&mut response, [(headers::REQUEST_ID, request_id)]);
+    let cors = routes.iter().any(|route| route.cors);
+    guard::origin::add_fields(&head, &shared.config, cors, &mut response);
+    response
+}
+
+async fn answer(
+    request: HttpRequest,
+    mut payload: Payload,
+    worker: Worker,
+    routes: &'static [Route],
+) -> Result<HttpResponse, Refusal> {
+    let method = request.method().clone();
+    let Some(first) = routes.first() else {
+        return Err(ErrorCode::NotFound.into());
+    };
+    // New work is refused, so that what is running can end; who looks on may look on.
+    if worker.shared.is_draining() && first.path.starts_with("/api/") {
+        return Err(ErrorCode::Overloaded.into());
+    }
+    let client = guard::client_ip::of(&request, &worker.shared.config.trusted_proxies);
+    let mut call = Call { request, worker, client, caller: None, body: Bytes::new(), quota: None };
+    if method == Method::OPTIONS && first.cors {
+        return Ok(guard::origin::preflight(&call.request, &call.shared().config, routes));
+    }
+    let route = routes.iter().find(|route| route.method == method.as_str());
+    let guards = route.unwrap_or(first).guards;
+    for guard in guards {
+        if *guard == Guard::Method && route.is_none() {
+            break;
+        }
+        guard::check(*guard, &mut call, &mut payload).await?;
+    }
+    let Some(route) = route else {
+        let refusal = Refusal::from(ErrorCode::MethodNotAllowed);
+        return Err(refusal.allowing(routes::allowed(routes)));
+    };
+    let style = call.shared().config.rate_limit_style;
+    let quota = call.quota.clone();
+    let mut response = (route.handler)(call).await?;
+    if let Some(quota) = quota {
+        respond::add_fields(&mut response, rate_limit_fields(style, &[quota]));
+    }
+    Ok(response)
+}

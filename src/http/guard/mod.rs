@@ -1,0 +1,59 @@
+//! What stands before a handler; each guard is a file, and the table says in which order.
+
+pub mod bearer;
+pub mod body;
+pub mod client_ip;
+pub mod origin;
+pub mod rate_limit;
+
+use actix_web::dev::Payload;
+
+pub use bearer::Caller;
+
+use super::dispatch::Call;
+use super::respond::Refusal;
+use super::routes::Guard;
+use crate::contract::code::ErrorCode;
+
+/// Asks one guard.
+pub(super) async fn check(
+    guard: Guard,
+    call: &mut Call,
+    payload: &mut Payload,
+) -> Result<(), Refusal> {
+    match guard {
+        Guard::Origin => origin::check(&call.request, &call.shared().config),
+        // The dispatcher knows whether the path has the method.
+        Guard::Method => Ok(()),
+        Guard::IpLimit(bucket) => rate_limit::by_address(call, bucket).await,
+        Guard::Bearer => {
+            let caller = call.shared().auth.caller(call.field("authorization"))?;
+            call.caller = Some(caller);
+            Ok(())
+        }
+        Guard::ChatLimit => rate_limit::by_caller(call).await,
+        Guard::Operator => operator(call),
+        Guard::Json => body::declared_as_json(&call.request),
+        Guard::Body(limit) => {
+            call.body = body::read(call, payload, limit).await?;
+            Ok(())
+        }
+    }
+}
+
+/// Lets operators in, and for GET those who may only read. Without a token set there is no such
+/// route.
+fn operator(call: &Call) -> Result<(), Refusal> {
+    let ops = &call.shared().config.ops;
+    let Some(token) = &ops.token else { return Err(ErrorCode::NotFound.into()) };
+    let presented = bearer::token_of(call.field("authorization")).unwrap_or_default();
+    let matches = |token: &crate::config::Secret| {
+        crate::contract::signature::token_matches(&[token], presented.as_bytes())
+    };
+    let reads = call.request.method() == actix_web::http::Method::GET;
+    let reader = ops.read_token.as_ref().is_some_and(matches);
+    if matches(token) || (reads && reader) {
+        return Ok(());
+    }
+    Err(ErrorCode::Unauthorized.into())
+}

@@ -1,0 +1,72 @@
+//! `/livez` and `/readyz`: whether the process lives, and whether it can do its work.
+//!
+//! Both are answered from what actors have left to be seen; no actor is asked.
+
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use sendcat_actors::observe::Status;
+use serde::Serialize;
+
+use super::Shared;
+use super::dispatch::Call;
+use super::respond::Refusal;
+
+/// How long the disk may fail before traffic should go elsewhere: shorter faults pass unseen by
+/// load balancers anyway.
+const DISK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// It answers, so it lives.
+pub(super) async fn livez(_: Call) -> Result<HttpResponse, Refusal> {
+    Ok(HttpResponse::Ok().json(serde_json::json!({"status": "ok"})))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Readiness {
+    status: &'static str,
+    /// What is wrong, if anything is.
+    reasons: Vec<String>,
+}
+
+/// 200 if work can be done, also badly; 503 if traffic should go elsewhere.
+pub(super) async fn readyz(call: Call) -> Result<HttpResponse, Refusal> {
+    let (unready, degraded) = reasons(call.shared());
+    let (code, status) = match (unready.is_empty(), degraded.is_empty()) {
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unready"),
+        (true, false) => (StatusCode::OK, "degraded"),
+        (true, true) => (StatusCode::OK, "ok"),
+    };
+    let reasons = unready.into_iter().chain(degraded).collect();
+    Ok(HttpResponse::build(code).json(Readiness { status, reasons }))
+}
+
+/// What keeps the process from its work, and what makes it do it badly.
+fn reasons(shared: &Shared) -> (Vec<String>, Vec<String>) {
+    let (mut unready, mut degraded) = (Vec::new(), Vec::new());
+    if shared.is_draining() {
+        unready.push("draining".to_owned());
+    }
+    for actor in shared.tree.actors() {
+        let limiter = actor.name.starts_with("rate_limiter-");
+        match actor.status {
+            Status::Running => {}
+            // Without a limiter's shard its callers are refused.
+            Status::Down if limiter => unready.push(format!("{} is down", actor.name)),
+            Status::Starting | Status::Restarting | Status::Down | Status::Stopped => {
+                degraded.push(format!("{} is {}", actor.name, actor.status.as_str()));
+            }
+        }
+    }
+    let journal = shared.tree.journal.state();
+    if let Some(since) = journal.failing_since {
+        let age = shared.tree.clock.now().since(since);
+        let reasons = if age >= DISK_PATIENCE { &mut unready } else { &mut degraded };
+        reasons.push(format!("the disk has failed for {} ms", age.as_millis()));
+    }
+    for (machine, _) in shared.tree.put_aside() {
+        degraded.push(format!("the saved state of {machine} was put aside"));
+    }
+    (unready, degraded)
+}

@@ -1,0 +1,62 @@
+//! HTTP: a handler speaks, it never calls a provider.
+//!
+//! Every route is a row of [`routes::ROUTES`]: method, path, the guards in the order they are
+//! asked, the handler, and the codes it may answer. One dispatcher runs the row, so no handler can
+//! forget a guard, a header or an error's form.
+
+pub mod chat;
+pub mod dispatch;
+pub mod gmail;
+pub mod guard;
+pub mod health;
+pub mod ops;
+pub mod ops_snapshot;
+pub mod page;
+pub mod respond;
+pub mod routes;
+pub mod sessions;
+pub mod sse;
+pub mod threads;
+pub mod whatsapp;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sendcat_actors::tree::Tree;
+
+use crate::chat::engine::Engine;
+use crate::config::Config;
+use crate::inbox::Inbox;
+use guard::bearer::Auth;
+
+/// What every HTTP worker shares.
+pub struct Shared {
+    /// Every knob.
+    pub config: Config,
+    /// Every concern's handle.
+    pub tree: Tree,
+    /// Accepts events.
+    pub inbox: Inbox,
+    /// Checks and mints tokens.
+    pub auth: Auth,
+    /// The token that the chat page is given; `None` where there is no page.
+    pub page_token: Option<String>,
+    /// Set when the process begins to end.
+    pub draining: AtomicBool,
+}
+
+impl Shared {
+    /// Whether the process takes no new work.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// What one HTTP worker has.
+#[derive(Clone)]
+pub struct Worker {
+    /// What it shares with the others.
+    pub shared: Arc<Shared>,
+    /// Its own way to begin answers.
+    pub engine: Engine,
+}

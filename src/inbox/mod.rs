@@ -1,0 +1,213 @@
+//! What happens after a webhook is accepted, and the accepting itself.
+//!
+//! Accepting is: claim the keys, put every new event, its body and its claim on disk in one commit,
+//! settle the claims. It runs in a task of its own, so a sender that hangs up in the middle leaves
+//! no claim without its event and no event without its claim.
+//!
+//! # Always
+//! - Nobody hears yes before the events are on disk.
+//! - An effect is written in the commit that ends its event: it happens once, whatever crashes.
+
+pub mod gmail;
+pub mod whatsapp;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sendcat_actors::clock::SharedClock;
+use sendcat_actors::failure::{self, AskError, Concern};
+use sendcat_actors::idempotency::{ClaimGuard, Idempotency, StillPending};
+use sendcat_actors::job_queue::Jobs;
+use sendcat_actors::ports::Attempt;
+use sendcat_state::idempotency::ClaimRow;
+use sendcat_state::job::{AttemptOutcome, ClaimedJob, JobKind, NewJob, write_body};
+use sendcat_state::job_queue::Enqueued;
+use sendcat_state::key::{IdempotencyKey, InboxSource, TimedId};
+use sendcat_state::machine::{RecordWrite, Table};
+use serde::Serialize;
+
+use crate::config::fixed;
+use crate::contract::rfc3339;
+
+/// One thing that a delivery says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Where it came from.
+    pub source: InboxSource,
+    /// What it is known by when it comes again.
+    pub key: IdempotencyKey,
+    /// What it says, as JSON.
+    pub body: Vec<u8>,
+}
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Events that are new.
+    pub fresh: usize,
+    /// Events that were accepted before.
+    pub duplicates: usize,
+}
+
+impl Accepted {
+    /// Whether there was something, and all of it was accepted before.
+    pub fn is_replay(self) -> bool {
+        self.fresh == 0 && self.duplicates > 0
+    }
+}
+
+/// Why a delivery was not accepted; its sender should come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAccepted {
+    /// The same delivery is being handled.
+    #[error(transparent)]
+    Pending(#[from] StillPending),
+    /// The backlog is full.
+    #[error("the backlog of {0} is full")]
+    Full(JobKind),
+    /// It could not be made durable.
+    #[error(transparent)]
+    Unavailable(#[from] AskError),
+}
+
+impl NotAccepted {
+    /// When to come again, where that is known.
+    pub fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::Pending(pending) => Some(pending.retry_after),
+            Self::Full(_) => Some(Duration::from_secs(30)),
+            Self::Unavailable(_) => None,
+        }
+    }
+}
+
+/// Accepts events. Cheap to clone.
+#[derive(Clone)]
+pub struct Inbox {
+    claims: Idempotency,
+    jobs: Jobs,
+    clock: SharedClock,
+}
+
+impl Inbox {
+    /// An inbox on those actors.
+    pub fn new(claims: Idempotency, jobs: Jobs, clock: SharedClock) -> Self {
+        Self { claims, jobs, clock }
+    }
+
+    /// Accepts what is new of a delivery.
+    ///
+    /// # Errors
+    /// [`NotAccepted`]: nothing of it is durable for sure, and its claims are given back.
+    pub async fn accept(&self, events: Vec<NewEvent>) -> Result<Accepted, NotAccepted> {
+        if events.is_empty() {
+            return Ok(Accepted { fresh: 0, duplicates: 0 });
+        }
+        let accepting = tokio::spawn(self.clone().accept_all(events));
+        // A task that panicked has dropped its claims, which gives them back.
+        accepting.await.unwrap_or(Err(NotAccepted::Unavailable(AskError::Crashed)))
+    }
+
+    async fn accept_all(self, events: Vec<NewEvent>) -> Result<Accepted, NotAccepted> {
+        let delivered = events.len();
+        let mut once: Vec<NewEvent> = Vec::with_capacity(delivered);
+        for event in events {
+            // One delivery may say the same thing twice.
+            if !once.iter().any(|known| known.key == event.key) {
+                once.push(event);
+            }
+        }
+        let keys = once.iter().map(|event| event.key.clone()).collect();
+        let claimed = self.claims.claim(keys).await?;
+        let first = claimed.first;
+        once.retain(|event| first.keys().contains(&event.key));
+        if once.is_empty() {
+            return Ok(Accepted { fresh: 0, duplicates: delivered });
+        }
+        let fresh = once.len();
+        self.put_on_disk(once, first).await?;
+        Ok(Accepted { fresh, duplicates: delivered - fresh })
+    }
+
+    async fn put_on_disk(
+        &self,
+        events: Vec<NewEvent>,
+        claims: ClaimGuard,
+    ) -> Result<(), NotAccepted> {
+        let now = self.clock.now();
+        let until = now.after(fixed::WEBHOOK_KEY_TTL);
+        let (mut jobs, mut writes) = (Vec::new(), Vec::new());
+        for event in events {
+            let id = TimedId::new(now, getrandom::u64().unwrap_or_default());
+            writes.push(ClaimRow::write(&event.key, now, until));
+            writes.push(write_body(id, &event.body));
+            let kind = JobKind::Inbox(event.source);
+            jobs.push(NewJob { id, kind, key: event.key.to_string(), payload: None });
+        }
+        match self.jobs.enqueue(jobs, writes).await {
+            Ok(Enqueued::Queued) => {
+                claims.settle(until);
+                Ok(())
+            }
+            Ok(Enqueued::Saturated(kind)) => Err(NotAccepted::Full(kind)),
+            Err(error) => {
+                failure::failed(Concern::InboxAccept, error);
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// Works off accepted events.
+#[derive(Clone)]
+pub struct Handlers {
+    jobs: Jobs,
+    clock: SharedClock,
+}
+
+/// What a source said, kept as evidence.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Evidence<'a> {
+    source: InboxSource,
+    key: &'a str,
+    received_at: String,
+    body: serde_json::Value,
+}
+
+impl Handlers {
+    /// Handlers that read events' bodies there.
+    pub fn new(jobs: Jobs, clock: SharedClock) -> Arc<Self> {
+        Arc::new(Self { jobs, clock })
+    }
+
+    /// Runs one attempt at an accepted event.
+    pub async fn run(self: Arc<Self>, source: InboxSource, job: ClaimedJob) -> Attempt {
+        let outcome = match self.jobs.event_body(job.id).await {
+            Ok(Some(body)) => self.effect(source, &job, &body),
+            Ok(None) => AttemptOutcome::Dead { error: "the event's body is gone".to_owned() },
+            Err(error) => AttemptOutcome::Retry { error: error.to_string(), after: None },
+        };
+        Attempt { outcome, result: None }
+    }
+
+    /// What an event does: for now, every one is kept as evidence of its source.
+    fn effect(&self, source: InboxSource, job: &ClaimedJob, body: &[u8]) -> AttemptOutcome {
+        if let Some(why) = whatsapp::odd(source, body) {
+            return AttemptOutcome::Dead { error: why };
+        }
+        match serde_json::from_slice(body) {
+            Ok(body) => {
+                let received_at = rfc3339(self.clock.now().as_millis());
+                let evidence = Evidence { source, key: &job.key, received_at, body };
+                AttemptOutcome::Done { writes: vec![write_evidence(source, job.id, &evidence)] }
+            }
+            Err(error) => AttemptOutcome::Dead { error: format!("the event's body: {error}") },
+        }
+    }
+}
+
+fn write_evidence(source: InboxSource, id: TimedId, evidence: &Evidence<'_>) -> RecordWrite {
+    let key = [source.as_str().as_bytes(), &[0], &id.to_bytes()].concat();
+    RecordWrite::put(Table::Evidence, key, evidence)
+}

@@ -1,0 +1,303 @@
+//! The one way out: every call to a provider is made here, and nowhere else.
+//!
+//! A call takes a slot of its provider's bulkhead and passes its circuit, in this order, before
+//! anything is sent; what came of it is recorded. A call that is dropped on its way gives its slot
+//! back, records nothing against the provider, and closes its connection.
+//!
+//! # Always
+//! - Every wait has a clock.
+//! - Redirects are not followed: a key would go with them.
+//! - No URL reaches a log or an error.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, Response, Url};
+use sendcat_actors::bulkhead::{Bulkheads, Slot};
+use sendcat_actors::circuit_breaker::{CallPermit, CircuitBreakers};
+use sendcat_state::circuit_breaker::CallOutcome;
+use sendcat_state::key::ProviderId;
+
+use super::classify::{self, Outcome};
+use super::error::{Clock, UpstreamError};
+
+/// The most bytes of an answer that is read whole: 8 MiB.
+const MAX_BODY_BYTES: usize = 8 << 20;
+
+/// The most bytes of a refusal's body; of it only a wait and a word are read.
+const MAX_REFUSAL_BYTES: usize = 64 << 10;
+
+/// How long a refusal's body may take: its status is known, and that is enough.
+const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How long an idle connection is kept: shorter than providers keep theirs.
+const POOL_IDLE: Duration = Duration::from_secs(30);
+
+/// Longer than the connect clock by this, the clock of the headers lets that one run out first.
+const CONNECT_GRACE: Duration = Duration::from_millis(50);
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+#[error("no client for calls to providers: {0}; install the system's CA certificates")]
+pub struct NoClient(#[from] reqwest::Error);
+
+/// What is sent.
+#[derive(Debug)]
+pub struct Call {
+    /// To whom.
+    pub provider: ProviderId,
+    /// How.
+    pub method: Method,
+    /// Where, path and query included.
+    pub url: String,
+    /// With which headers; values that are secret are marked so.
+    pub headers: HeaderMap,
+    /// With which body.
+    pub body: Vec<u8>,
+}
+
+impl Call {
+    /// A JSON body posted to `url`.
+    pub fn post_json(provider: ProviderId, url: String, body: Vec<u8>) -> Self {
+        let json = HeaderValue::from_static("application/json");
+        let headers = HeaderMap::from_iter([(reqwest::header::CONTENT_TYPE, json)]);
+        Self { provider, method: Method::POST, url, headers, body }
+    }
+
+    /// The same call with a secret header. A value that no header can hold is left out, and the
+    /// provider refuses the call for want of it.
+    #[must_use]
+    pub fn with_secret(mut self, name: &str, value: &str) -> Self {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(mut value)) = (name, HeaderValue::from_str(value)) {
+            value.set_sensitive(true);
+            self.headers.insert(name, value);
+        }
+        self
+    }
+}
+
+/// A status other than 2xx, with what a provider's own file needs to read it.
+#[derive(Debug)]
+pub struct RefusedAnswer {
+    /// The status.
+    pub status: u16,
+    /// The `Retry-After` header's text.
+    pub retry_after: Option<String>,
+    /// The beginning of the body.
+    pub body: Vec<u8>,
+}
+
+/// How a provider's refusals are read.
+pub type ReadRefusal = fn(&RefusedAnswer) -> UpstreamError;
+
+/// The way out of one thread. Cheap to clone.
+#[derive(Clone)]
+pub struct Upstream {
+    client: Client,
+    circuits: CircuitBreakers,
+    bulkheads: Bulkheads,
+    connect: Duration,
+}
+
+/// A stream that has begun: status 2xx was answered.
+pub struct OpenStream {
+    /// Its bytes.
+    pub bytes: futures_util::stream::BoxStream<'static, reqwest::Result<Bytes>>,
+    /// What to record of the call when it is over.
+    pub recorder: Recorder,
+}
+
+/// Records what came of a call. Dropped without a word it counts as neutral.
+pub struct Recorder(CallPermit);
+
+impl Recorder {
+    /// The provider did its work.
+    pub fn succeeded(self) {
+        self.0.record(CallOutcome::Success);
+    }
+
+    /// It did not, as this error says.
+    pub fn failed(self, error: &UpstreamError) {
+        self.outcome(classify::outcome(error));
+    }
+
+    /// What came of it is known in the breaker's words.
+    pub fn outcome(self, outcome: Outcome) {
+        self.0.record(match outcome {
+            Outcome::Success => CallOutcome::Success,
+            Outcome::Failure { retry_after } => CallOutcome::Failure { retry_after },
+            Outcome::Neutral => CallOutcome::Neutral,
+        });
+    }
+}
+
+impl Upstream {
+    /// A way out with connections of its own; made on the thread that uses it.
+    ///
+    /// # Errors
+    /// [`NoClient`] if the system has no CA certificates.
+    pub fn new(
+        circuits: CircuitBreakers,
+        bulkheads: Bulkheads,
+        connect: Duration,
+    ) -> Result<Self, NoClient> {
+        let client = Client::builder()
+            .connect_timeout(connect)
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_idle_timeout(POOL_IDLE)
+            .no_proxy()
+            .user_agent(concat!("sendcat/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { client, circuits, bulkheads, connect })
+    }
+
+    /// Takes a slot of a provider's bulkhead for a call that is made later, as a chat turn does.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Saturated`] if there is none.
+    pub async fn slot(&self, provider: ProviderId, holder: &str) -> Result<Slot, UpstreamError> {
+        let slot = self.bulkheads.acquire(provider, holder).await;
+        slot.map_err(|full| UpstreamError::Saturated { provider, retry_after: full.retry_after })
+    }
+
+    /// The circuits, for a check before a slot is used.
+    pub fn circuits(&self) -> &CircuitBreakers {
+        &self.circuits
+    }
+
+    /// Makes a call whose answer is read whole, within `deadline` in all.
+    ///
+    /// # Errors
+    /// [`UpstreamError`], recorded with the provider's circuit.
+    pub async fn whole(
+        &self,
+        call: Call,
+        holder: &str,
+        deadline: Duration,
+        refusal: ReadRefusal,
+    ) -> Result<Vec<u8>, UpstreamError> {
+        let provider = call.provider;
+        let _slot = self.slot(provider, holder).await?;
+        let recorder = self.permit(provider).await?;
+        let answer = async {
+            let response = self.send(call, deadline).await?;
+            let response = accepted(response, refusal).await?;
+            read_whole(provider, response, MAX_BODY_BYTES).await
+        };
+        let answered = tokio::time::timeout(deadline, answer).await;
+        let late = || UpstreamError::TimedOut { provider, clock: Clock::Total, limit: deadline };
+        let answer = answered.unwrap_or_else(|_| Err(late()));
+        match &answer {
+            Ok(_) => recorder.succeeded(),
+            Err(error) => recorder.failed(error),
+        }
+        answer
+    }
+
+    /// Makes a call whose answer is a stream, under a slot that its caller holds. The clock of the
+    /// headers runs from here to the status.
+    ///
+    /// # Errors
+    /// [`UpstreamError`], recorded with the provider's circuit.
+    pub async fn stream(
+        &self,
+        call: Call,
+        _slot: &Slot,
+        headers: Duration,
+        refusal: ReadRefusal,
+    ) -> Result<OpenStream, UpstreamError> {
+        let recorder = self.permit(call.provider).await?;
+        let opened = async {
+            let response = self.send(call, headers).await?;
+            accepted(response, refusal).await
+        };
+        match opened.await {
+            Ok(response) => {
+                let bytes = response.bytes_stream().boxed();
+                Ok(OpenStream { bytes, recorder })
+            }
+            Err(error) => {
+                recorder.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    async fn permit(&self, provider: ProviderId) -> Result<Recorder, UpstreamError> {
+        let passed = self.circuits.pass(provider).await;
+        passed
+            .map(Recorder)
+            .map_err(|open| UpstreamError::CircuitOpen { provider, retry_after: open.retry_after })
+    }
+
+    async fn send(&self, call: Call, headers: Duration) -> Result<Response, UpstreamError> {
+        let Call { provider, method, url, headers: fields, body } = call;
+        let unusable = UpstreamError::Malformed { provider, what: "our own address of it" };
+        let url = Url::parse(&url).map_err(|_| unusable)?;
+        let sending = self.client.request(method, url).headers(fields).body(body).send();
+        let limit = if headers <= self.connect { self.connect + CONNECT_GRACE } else { headers };
+        match tokio::time::timeout(limit, sending).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(self.not_answered(provider, error)),
+            Err(_) => Err(UpstreamError::TimedOut { provider, clock: Clock::Headers, limit }),
+        }
+    }
+
+    /// A call that got no status.
+    fn not_answered(&self, provider: ProviderId, error: reqwest::Error) -> UpstreamError {
+        match (error.is_connect(), error.is_timeout()) {
+            (true, true) => {
+                UpstreamError::TimedOut { provider, clock: Clock::Connect, limit: self.connect }
+            }
+            (true, false) => UpstreamError::NotSent { provider, cause: error.into() },
+            // It was sent and the connection ended without a status.
+            (false, _) => UpstreamError::NoContent { provider },
+        }
+    }
+}
+
+/// The response, if its status is a success.
+async fn accepted(response: Response, refusal: ReadRefusal) -> Result<Response, UpstreamError> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let retry_after = response.headers().get(reqwest::header::RETRY_AFTER);
+    let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let body = async {
+        let mut stream = response.bytes_stream();
+        let mut body = Vec::new();
+        while let Some(Ok(chunk)) = stream.next().await {
+            body.extend_from_slice(&chunk);
+            if body.len() >= MAX_REFUSAL_BYTES {
+                break;
+            }
+        }
+        body
+    };
+    let body = tokio::time::timeout(REFUSAL_DEADLINE, body).await.unwrap_or_default();
+    Err(refusal(&RefusedAnswer { status: status.as_u16(), retry_after, body }))
+}
+
+async fn read_whole(
+    provider: ProviderId,
+    response: Response,
+    most_bytes: usize,
+) -> Result<Vec<u8>, UpstreamError> {
+    let mut stream = response.bytes_stream();
+    let mut body = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|_| UpstreamError::Cut { provider })?;
+        if body.len() + chunk.len() > most_bytes {
+            return Err(UpstreamError::Malformed {
+                provider,
+                what: "more than an answer may have",
+            });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
