@@ -143,14 +143,10 @@ const ALONE: &[Alone] = &[
 
 /// What rules wait for: it is written, but not yet here. Once it is, its row goes.
 const AWAITED: &[(&str, &str)] = &[
+    ("actors/README.md", "the supervision tree"),
     ("state/README.md", "the catalogue of invariants"),
     ("state/tests/it/main.rs", "one property per invariant"),
-    ("src/http", "answers, and who may make one that refuses"),
-    ("src/upstream/call.rs", "the one way out"),
 ];
-
-/// Files that do not say what they are. The table may only shrink.
-const SILENT: &[&str] = &["src/main.rs"];
 
 /// Tests and benches that may sleep, and why moving time by hand is not enough there.
 const MAY_SLEEP: &[(&str, &str)] = &[];
@@ -189,15 +185,8 @@ fn what_is_here_is_no_longer_awaited_and_what_may_do_more_is_there() {
 
 #[test]
 fn every_file_opens_by_saying_what_it_is() {
-    let mut findings = Vec::new();
-    for file in FILES.iter() {
-        match (file.text.starts_with("//! "), SILENT.contains(&file.path.as_str())) {
-            (false, false) => findings.push(file.at(1, "begin with //! what it is")),
-            (true, true) => findings.push(file.at(1, "take its row out of SILENT")),
-            (true, false) | (false, true) => {}
-        }
-    }
-    none_of(findings);
+    let silent = FILES.iter().filter(|file| !file.text.starts_with("//! "));
+    none_of(silent.map(|file| file.at(1, "begin with //! what it is")).collect());
 }
 
 #[test]
@@ -247,6 +236,23 @@ fn the_readme_shows_the_knobs_as_they_are() {
     let wrong = in_readme.difference(&in_code).map(|row| format!("README.md has {row}"));
     none_of(lacking.chain(wrong).collect());
     assert_eq!(shown, made, "the rows of README.md are in another order");
+}
+
+#[test]
+fn every_link_in_a_readme_leads_to_a_file() {
+    let mut findings = Vec::new();
+    let readmes = ["README.md", "state/README.md", "actors/README.md", "benches/README.md"];
+    for readme in readmes.into_iter().filter(|readme| !awaited(readme)) {
+        let folder = readme.trim_end_matches("README.md");
+        for (line, text) in (1..).zip(read(readme).lines()) {
+            let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+            let files = links.filter(|link| !link.starts_with('#') && !link.contains("://"));
+            let paths = files.map(|link| format!("{folder}{}", link.split('#').next().unwrap()));
+            let gone = paths.filter(|path| !exists(path) && !awaited(path));
+            findings.extend(gone.map(|path| format!("{readme}:{line}: there is no {path}")));
+        }
+    }
+    none_of(findings);
 }
 
 #[test]

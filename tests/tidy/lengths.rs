@@ -11,8 +11,9 @@ const COLUMNS: usize = 100;
 const LONG_FILES: &[(&str, usize)] = &[
     ("actors/src/journal.rs", 584),
     ("actors/src/shell.rs", 545),
-    ("actors/src/tree.rs", 454),
-    ("state/src/circuit_breaker.rs", 416),
+    ("actors/src/tree.rs", 455),
+    ("src/chat/driver.rs", 523),
+    ("state/src/circuit_breaker.rs", 427),
     ("state/src/job_queue.rs", 485),
 ];
 
@@ -22,12 +23,15 @@ const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[("actors/src/tree.rs", "all", 6
 /// Files with lines that are wider than they should be, and how many.
 const WIDE_LINES: &[(&str, usize)] = &[
     ("actors/src/failure.rs", 2),
+    ("actors/src/faults.rs", 1),
     ("actors/src/handle.rs", 1),
     ("actors/src/journal.rs", 1),
     ("actors/src/shell.rs", 1),
     ("actors/src/stream_log.rs", 1),
     ("actors/src/tree.rs", 1),
-    ("src/lib.rs", 1),
+    ("src/chat/driver.rs", 1),
+    ("src/cli/serve/sandboxed.rs", 1),
+    ("src/http/sse.rs", 1),
     ("state/src/invariant.rs", 1),
     ("state/src/lib.rs", 1),
     ("state/src/threads.rs", 1),
