@@ -104,10 +104,22 @@ impl Running {
             panic!("it does not listen: {line:?}\n{}", log.join().unwrap_or_default());
         };
         let url = url.to_owned();
-        // The banner was written before the line on standard output.
-        let banner = if setup.sandbox { banner.into_iter().take(9).collect() } else { Vec::new() };
+        let banner = if setup.sandbox { until_sandbox(&banner) } else { Vec::new() };
         Self { child, url, log, banner }
     }
+}
+
+/// The banner's lines up to the last, which names the sandbox.
+fn until_sandbox(banner: &mpsc::Receiver<String>) -> Vec<String> {
+    let mut lines = Vec::new();
+    while let Ok(line) = banner.recv_timeout(START_DEADLINE) {
+        let last = line.starts_with("sandbox: ");
+        lines.push(line);
+        if last {
+            break;
+        }
+    }
+    lines
 }
 
 /// Reads a process's standard error to its end; its first lines that are no log are its banner.
