@@ -219,10 +219,9 @@ impl Jobs {
     }
 
     pub(crate) async fn claim(&self, worker: &str) -> Result<ClaimAnswer, AskError> {
-        match self.queue.ask(Command::Claim(worker.to_owned())).await? {
-            Answer::Claim(answer) => Ok(answer),
-            _ => Err(AskError::Crashed),
-        }
+        let answer = self.queue.ask(Command::Claim(worker.to_owned())).await?;
+        let Answer::Claim(claimed) = answer else { return Err(AskError::Crashed) };
+        Ok(claimed)
     }
 
     pub(crate) async fn renew(&self, job: &ClaimedJob) -> bool {
@@ -241,10 +240,9 @@ impl Jobs {
     ) -> Result<Report, AskError> {
         let held = (job.id, job.lease);
         let command = Command::Report { kind: job.kind, held, outcome, random };
-        match self.queue.ask(command).await? {
-            Answer::Reported(report) => Ok(report),
-            _ => Err(AskError::Crashed),
-        }
+        let answer = self.queue.ask(command).await?;
+        let Answer::Reported(report) = answer else { return Err(AskError::Crashed) };
+        Ok(report)
     }
 
     pub(crate) fn give_back(&self, job: &ClaimedJob) {

@@ -53,9 +53,12 @@ pub(crate) struct Transaction {
     done: Done,
 }
 
+/// Rules over records, run alone on the writer's thread.
+type Rules = Box<dyn FnOnce(&dyn Records) -> Transaction + Send>;
+
 enum Job {
     Append(Append, Done),
-    Transact(Box<dyn FnOnce(&dyn Records) -> Transaction + Send>),
+    Transact(Rules),
     Save(Snapshot),
     Load(Load),
 }
@@ -347,10 +350,9 @@ impl Writer {
     }
 
     fn close(&mut self) {
-        if let Some(store) = &mut self.store {
-            if let Err(error) = store.sync() {
-                tracing::error!(%error, "the last writes may not be on disk");
-            }
+        let synced = self.store.as_mut().map_or(Ok(()), |store| store.sync());
+        if let Err(error) = synced {
+            tracing::error!(%error, "the last writes may not be on disk");
         }
         self.store = None;
         self.shared.vitals.set_status(Status::Stopped);
@@ -430,11 +432,7 @@ impl Writer {
 
     /// Runs one transaction's rules. `Err(None)`: they panicked, and their caller knows by the
     /// answer that never comes; the store is as it was.
-    fn transact(
-        &self,
-        run: Box<dyn FnOnce(&dyn Records) -> Transaction + Send>,
-        usable: bool,
-    ) -> Result<Transaction, Option<StoreError>> {
+    fn transact(&self, run: Rules, usable: bool) -> Result<Transaction, Option<StoreError>> {
         let store = self.store.as_ref().filter(|_| usable);
         let closed = Closed;
         let reader = store.map(|store| store.reader());
@@ -528,10 +526,10 @@ impl Writer {
     fn try_open(&mut self) -> Result<(), StoreError> {
         self.tried_at = Some(self.clock.now());
         let store = (self.factory)()?;
-        if let Some(sealed) = store.snapshot(CLOCK)? {
-            if let Ok((_, newest)) = snapshot::open::<Timestamp>(CLOCK, &sealed) {
-                self.clock.not_before(newest);
-            }
+        let saved = store.snapshot(CLOCK)?;
+        let newest = saved.and_then(|sealed| snapshot::open::<Timestamp>(CLOCK, &sealed).ok());
+        if let Some((_, newest)) = newest {
+            self.clock.not_before(newest);
         }
         self.set_reader(Some(store.reader()));
         self.store = Some(store);

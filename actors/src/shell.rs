@@ -307,8 +307,10 @@ impl<M: Machine> Shell<M> {
             Some(machine) => {
                 self.machine = Some(machine);
                 self.dirty = true;
-                self.publish();
                 self.cell.vitals.set_status(Status::Running);
+                // What time has ended meanwhile ends before anything else is asked.
+                self.housekeep(ctx);
+                self.publish();
             }
             None => {
                 // The disk is away; the journal opens it again, and this asks until it has.

@@ -41,9 +41,17 @@ const RETRY: Backoff = Backoff { base: fixed::RETRY_BASE, cap: fixed::RETRY_CAP 
 /// Told once: the answer has begun, or why it did not.
 pub(super) type Started = oneshot::Sender<Result<(), Failure>>;
 
+/// What of a request outlives its beginning.
+pub(super) struct Asked {
+    pub(super) owner: String,
+    pub(super) thread_id: String,
+    pub(super) on_disconnect: OnDisconnect,
+}
+
 /// One answer in the making.
 pub(super) struct Driver {
     engine: Engine,
+    owner: String,
     thread_id: String,
     opening: Opening,
     turn: Turn,
@@ -71,16 +79,17 @@ impl From<&UpstreamError> for FailedCall {
 impl Driver {
     pub(super) fn new(
         engine: Engine,
-        thread_id: String,
+        asked: Asked,
         opening: Opening,
         writer: AnswerWriter,
-        on_disconnect: OnDisconnect,
         started: Started,
     ) -> Self {
+        let Asked { owner, thread_id, on_disconnect } = asked;
         let ends = engine.parts.clock.now().after(engine.parts.rules.total);
         let turn = Turn::new(opening.clone());
         Self {
             engine,
+            owner,
             thread_id,
             opening,
             turn,
@@ -380,11 +389,10 @@ impl Driver {
                 None => StoredEnding::Cut,
             },
         };
-        let thread_id = self.thread_id.clone();
-        let stored =
-            self.engine.parts.journal.transact(move |records| {
-                threads::append_answer(records, now, &thread_id, &message)
-            });
+        let (owner, thread_id) = (self.owner.clone(), self.thread_id.clone());
+        let stored = self.engine.parts.journal.transact(move |records| {
+            threads::append_answer(records, now, &owner, &thread_id, &message)
+        });
         match stored.await {
             Ok(Ok(())) => {}
             Ok(Err(refusal)) => {

@@ -25,7 +25,7 @@ use sendcat_state::threads::{
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::driver::Driver;
+use super::driver::{Asked, Driver};
 use super::tools;
 use super::turn::{Failure, Opening};
 use crate::config::{ChatRules, Openrouter, fixed};
@@ -251,9 +251,12 @@ impl Engine {
             max_steps: self.parts.rules.max_steps,
         };
         let (started, begun) = oneshot::channel();
-        let thread_id = thread_id.to_owned();
-        let driver =
-            Driver::new(self.clone(), thread_id, opening, writer, ask.on_disconnect, started);
+        let asked = Asked {
+            owner: ask.owner,
+            thread_id: thread_id.to_owned(),
+            on_disconnect: ask.on_disconnect,
+        };
+        let driver = Driver::new(self.clone(), asked, opening, writer, started);
         tokio::spawn(driver.run(slot));
         match begun.await {
             Ok(Ok(())) => Ok(reader),

@@ -19,15 +19,20 @@
 //! - JQ-4: attempts never pass the maximum.
 //! - JQ-5: a full tool never holds up another.
 
+mod held;
+mod known_keys;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::{AttemptOutcome, ClaimedJob, EventRow, EventStatus, JobKind, NewJob, QueueRules};
+use crate::job::{AttemptOutcome, ClaimedJob, JobKind, NewJob, QueueRules};
 use crate::key::{LeaseId, TimedId};
 use crate::machine::{Apply, Decision, RecordWrite};
 use crate::timestamp::Timestamp;
+use held::{Job, JobState, Partition, by_name, end, event_row, requeue};
+use known_keys::KnownKeys;
 
 /// What whoever hands in jobs is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,30 +76,8 @@ pub struct JobQueue {
     partitions: Vec<Partition>,
     /// Leases by their end.
     ends: BTreeSet<(Timestamp, TimedId)>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Partition {
-    queued: BTreeSet<(Timestamp, TimedId)>,
-    running: usize,
-    done: u64,
-    dead: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Job {
-    kind: JobKind,
-    key: String,
-    payload: Option<String>,
-    enqueued_at: Timestamp,
-    attempts: u32,
-    state: JobState,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum JobState {
-    Queued { due: Timestamp },
-    Running { lease: LeaseId, worker: String, since: Timestamp, ends: Timestamp },
+    #[serde(default)]
+    known: KnownKeys,
 }
 
 /// What a verb makes of the queue.
@@ -140,6 +123,8 @@ pub enum JobChange {
         id: TimedId,
         /// Whether it was given up.
         dead: bool,
+        /// When.
+        at: Timestamp,
     },
 }
 
@@ -162,7 +147,8 @@ pub struct PartitionView {
 }
 
 impl JobQueue {
-    /// Takes jobs in, all or none. `writes` (claims, bodies) are committed with them.
+    /// Takes jobs in, all or none. `writes` (claims, bodies) are committed with them. A job whose
+    /// identifier is in the queue is taken once, and an event whose key was taken of late likewise.
     pub fn enqueue(
         &self,
         now: Timestamp,
@@ -174,7 +160,8 @@ impl JobQueue {
         let mut known = BTreeSet::new();
         for job in jobs {
             // An identifier that stands twice in one request is one job, as in two requests.
-            if !self.jobs.contains_key(&job.id) && known.insert(job.id) {
+            let taken = self.jobs.contains_key(&job.id) || self.known.knows(&job);
+            if !taken && known.insert(job.id) {
                 fresh.push(job);
             }
         }
@@ -392,80 +379,12 @@ impl JobQueue {
     }
 }
 
-/// The saved form of the partitions: each with its kind.
-mod by_name {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::{JobKind, Partition};
-
-    pub(super) fn serialize<S: Serializer>(of: &[Partition], to: S) -> Result<S::Ok, S::Error> {
-        JobKind::all().zip(of).collect::<Vec<_>>().serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Vec<Partition>, D::Error> {
-        let saved = Vec::<(JobKind, Partition)>::deserialize(from)?;
-        let mut partitions = vec![Partition::default(); JobKind::COUNT];
-        for (kind, partition) in saved {
-            partitions[kind.index()] = partition;
-        }
-        Ok(partitions)
-    }
-}
-
-/// The row of a job that is an accepted event.
-fn event_row(now: Timestamp, job: &NewJob) -> Option<EventRow> {
-    let JobKind::Inbox(source) = job.kind else { return None };
-    Some(EventRow {
-        id: job.id,
-        source,
-        key: job.key.clone(),
-        status: EventStatus::Pending,
-        attempts: 0,
-        accepted_at: now,
-        done_at: None,
-        error: None,
-    })
-}
-
-fn row_of(id: TimedId, job: &Job, status: EventStatus, error: Option<String>) -> Option<EventRow> {
-    let new = NewJob { id, kind: job.kind, key: job.key.clone(), payload: None };
-    let row = event_row(job.enqueued_at, &new)?;
-    Some(EventRow { status, attempts: job.attempts, error, ..row })
-}
-
-/// The end of a job: done, or given up for the reason in `error`.
-fn end(
-    now: Timestamp,
-    id: TimedId,
-    job: &Job,
-    error: Option<String>,
-) -> Decision<Report, JobChange> {
-    let dead = error.is_some();
-    let status = if dead { EventStatus::Dead } else { EventStatus::Done };
-    let row =
-        row_of(id, job, status, error).map(|row| EventRow { done_at: Some(now), ..row }.write());
-    Decision::new(Report::Ended, JobChange::Ended { id, dead }).writing(row.into_iter().collect())
-}
-
-fn requeue(
-    id: TimedId,
-    job: &Job,
-    due: Timestamp,
-    attempts: u32,
-    error: Option<String>,
-) -> Decision<Report, JobChange> {
-    let row = row_of(id, job, EventStatus::Pending, error).map(|row| row.write());
-    Decision::new(Report::WillRetry, JobChange::Requeued { id, due, attempts })
-        .writing(row.into_iter().collect())
-}
-
 impl Apply<JobChange> for JobQueue {
     fn apply(&mut self, change: &JobChange) {
         match change {
             JobChange::Enqueued { at, jobs } => {
                 for new in jobs {
+                    self.known.begin(new.kind, &new.key);
                     let job = Job {
                         kind: new.kind,
                         key: new.key.clone(),
@@ -506,9 +425,10 @@ impl Apply<JobChange> for JobQueue {
                 }
                 self.list_queued(*id, *due);
             }
-            JobChange::Ended { id, dead } => {
+            JobChange::Ended { id, dead, at } => {
                 self.unlist(*id);
                 if let Some(job) = self.jobs.remove(id) {
+                    self.known.end(*at, job.kind, &job.key);
                     let partition = self.partition_mut(job.kind);
                     if *dead { partition.dead += 1 } else { partition.done += 1 }
                 }

@@ -206,7 +206,8 @@ impl IdempotencyKey {
     /// A chat request that named an `Idempotency-Key`; the caller is part of it, so that keys do
     /// not leak from one caller to another.
     pub fn chat(caller: &str, key: &str) -> Self {
-        Self { scope: "chat".into(), key: format!("{caller}:{key}") }
+        // The length keeps callers apart: a user's name may hold any character.
+        Self { scope: "chat".into(), key: format!("{}:{caller}:{key}", caller.len()) }
     }
 
     /// The scope that operators see.
@@ -240,8 +241,8 @@ impl fmt::Display for IdempotencyKey {
     }
 }
 
-/// A lease that someone holds: the incarnation that gave it, and its number there. A lease of an
-/// earlier incarnation is never mistaken for a later one.
+/// A lease that someone holds. A machine gives each number once, and its numbers are saved with it,
+/// so a lease of an earlier incarnation is never mistaken for a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LeaseId(pub u64);
 

@@ -218,17 +218,20 @@ fn go_on(
     change.finish(now, turn.limits, history)
 }
 
-/// Stores an answer at the end of its thread.
+/// Stores an answer at the end of its owner's thread.
 ///
 /// # Errors
-/// [`ThreadRefusal::NotFound`] if the thread was deleted meanwhile.
+/// [`ThreadRefusal::NotFound`] if the thread was deleted meanwhile, also if somebody else has
+/// founded one of its name since.
 pub fn append_answer(
     records: &dyn Records,
     now: Timestamp,
+    owner: &str,
     thread_id: &str,
     answer: &Message,
 ) -> Written<()> {
-    let row = thread(records, thread_id)?.ok_or(ThreadRefusal::NotFound("thread"))?;
+    let row = thread(records, thread_id)?.filter(|row| row.owner == owner);
+    let row = row.ok_or(ThreadRefusal::NotFound("thread"))?;
     let mut change = Rewrite { thread_id, row, writes: Vec::new() };
     change.append(answer);
     change.row.updated_at = now;

@@ -75,7 +75,8 @@ fn an_accepted_event_is_one_commit_of_its_row_its_body_and_its_claim() {
 
 #[test]
 fn a_full_line_writes_nothing() {
-    let more: Vec<_> = (0..3).map(|n| NewJob { id: TimedId::new(at(6), n), ..event() }).collect();
+    let another = |n: u64| NewJob { id: TimedId::new(at(6), n), key: n.to_string(), ..event() };
+    let more: Vec<_> = (0..3).map(another).collect();
     let body = write_body(id(), b"{}");
     let decision = accepted().enqueue(at(10), &rules(), more, vec![body]);
     assert_eq!(decision.answer, Enqueued::Saturated(EVENT));
@@ -146,4 +147,29 @@ fn a_job_given_back_by_a_draining_worker_costs_no_attempt() {
     assert_eq!(back.writes, [row(EventStatus::Pending, 1, None, "")]);
     back.settle(&mut queue);
     assert_eq!(claimed(&mut queue, at(30)).attempt, 1);
+}
+
+#[test]
+fn an_event_is_taken_once_whatever_its_callers_believe() {
+    let mut queue = accepted();
+    let again = |queue: &JobQueue, now: u64| {
+        let same_key = NewJob { id: TimedId::new(at(now), 8), ..event() };
+        queue.enqueue(at(now), &rules(), vec![same_key], vec![]).change.is_some()
+    };
+    assert!(!again(&queue, 20), "it waits");
+    let job = claimed(&mut queue, at(30));
+    assert!(!again(&queue, 40), "it runs");
+    let done = AttemptOutcome::Done { writes: vec![] };
+    let _ = queue.report(at(50), &rules(), (job.id, job.lease), done, 0).settle(&mut queue);
+    assert!(!again(&queue, 51), "it has just ended, and an accept may still be under way");
+    let saved = serde_json::to_string(&queue).unwrap();
+    let restored: JobQueue = serde_json::from_str(&saved).unwrap();
+    assert!(!again(&restored, 52));
+    // Long after that its row is what recognises it.
+    let other = NewJob { id: TimedId::new(at(53), 9), key: "other".into(), ..event() };
+    let _ = queue.enqueue(at(60_060), &rules(), vec![other], vec![]).settle(&mut queue);
+    let job = claimed(&mut queue, at(60_061));
+    let done = AttemptOutcome::Done { writes: vec![] };
+    let _ = queue.report(at(60_062), &rules(), (job.id, job.lease), done, 0).settle(&mut queue);
+    assert!(again(&queue, 60_063));
 }

@@ -83,7 +83,12 @@ impl Desk {
     }
 
     fn answer(&mut self, thread_id: &str, answer: Message) -> Result<(), String> {
-        let kept = append_answer(&*self.store.reader(), at(self.now), thread_id, &answer);
+        self.answer_of("ann", thread_id, answer)
+    }
+
+    fn answer_of(&mut self, owner: &str, thread_id: &str, answer: Message) -> Result<(), String> {
+        let records = self.store.reader();
+        let kept = append_answer(&*records, at(self.now), owner, thread_id, &answer);
         let ((), writes) = kept.map_err(|refusal| refusal.to_string())?;
         self.commit(writes);
         Ok(())
@@ -257,6 +262,14 @@ fn a_thread_has_room_for_the_answer_before_a_turn_begins() {
     let again =
         BeginTurn { limits: ThreadLimits { messages: 6, ..ROOMY }, ..regenerate("t", None) };
     assert!(desk.begin(&again).is_ok(), "an answer in the place of another needs no more room");
+}
+
+#[test]
+fn an_answer_does_not_land_in_somebody_elses_thread_of_the_same_name() {
+    let mut desk = Desk::with_two_turns();
+    let late = desk.answer_of("bob", "t", assistant("a3", "three!"));
+    assert_eq!(late, Err("there is no such thread".to_owned()));
+    assert!(!desk.stored("t").contains(&"a3".to_owned()));
 }
 
 #[test]

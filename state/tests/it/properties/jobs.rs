@@ -85,7 +85,7 @@ fn new_jobs(now: Timestamp, jobs: &[(usize, u64)]) -> Vec<NewJob> {
     let job = |(kind, number): &(usize, u64)| NewJob {
         id: TimedId::new(now, *number),
         kind: KINDS[*kind],
-        key: format!("job {number}"),
+        key: TimedId::new(now, *number).to_string(),
         payload: (*number > 2).then(|| "a query".to_owned()),
     };
     jobs.iter().map(job).collect()

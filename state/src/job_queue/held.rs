@@ -1,0 +1,108 @@
+//! Jobs and partitions as the queue holds them, and the rows that their ends write.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{JobChange, Report};
+use crate::job::{EventRow, EventStatus, JobKind, NewJob};
+use crate::key::{LeaseId, TimedId};
+use crate::machine::Decision;
+use crate::timestamp::Timestamp;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Partition {
+    pub(super) queued: BTreeSet<(Timestamp, TimedId)>,
+    pub(super) running: usize,
+    pub(super) done: u64,
+    pub(super) dead: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Job {
+    pub(super) kind: JobKind,
+    pub(super) key: String,
+    pub(super) payload: Option<String>,
+    pub(super) enqueued_at: Timestamp,
+    pub(super) attempts: u32,
+    pub(super) state: JobState,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum JobState {
+    Queued { due: Timestamp },
+    Running { lease: LeaseId, worker: String, since: Timestamp, ends: Timestamp },
+}
+
+/// The saved form of the partitions: each with its kind.
+pub(super) mod by_name {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{JobKind, Partition};
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        of: &[Partition],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        JobKind::all().zip(of).collect::<Vec<_>>().serialize(to)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<Partition>, D::Error> {
+        let saved = Vec::<(JobKind, Partition)>::deserialize(from)?;
+        let mut partitions = vec![Partition::default(); JobKind::COUNT];
+        for (kind, partition) in saved {
+            partitions[kind.index()] = partition;
+        }
+        Ok(partitions)
+    }
+}
+
+/// The row of a job that is an accepted event.
+pub(super) fn event_row(now: Timestamp, job: &NewJob) -> Option<EventRow> {
+    let JobKind::Inbox(source) = job.kind else { return None };
+    Some(EventRow {
+        id: job.id,
+        source,
+        key: job.key.clone(),
+        status: EventStatus::Pending,
+        attempts: 0,
+        accepted_at: now,
+        done_at: None,
+        error: None,
+    })
+}
+
+fn row_of(id: TimedId, job: &Job, status: EventStatus, error: Option<String>) -> Option<EventRow> {
+    let new = NewJob { id, kind: job.kind, key: job.key.clone(), payload: None };
+    let row = event_row(job.enqueued_at, &new)?;
+    Some(EventRow { status, attempts: job.attempts, error, ..row })
+}
+
+/// The end of a job: done, or given up for the reason in `error`.
+pub(super) fn end(
+    now: Timestamp,
+    id: TimedId,
+    job: &Job,
+    error: Option<String>,
+) -> Decision<Report, JobChange> {
+    let dead = error.is_some();
+    let status = if dead { EventStatus::Dead } else { EventStatus::Done };
+    let row =
+        row_of(id, job, status, error).map(|row| EventRow { done_at: Some(now), ..row }.write());
+    Decision::new(Report::Ended, JobChange::Ended { id, dead, at: now })
+        .writing(row.into_iter().collect())
+}
+
+pub(super) fn requeue(
+    id: TimedId,
+    job: &Job,
+    due: Timestamp,
+    attempts: u32,
+    error: Option<String>,
+) -> Decision<Report, JobChange> {
+    let row = row_of(id, job, EventStatus::Pending, error).map(|row| row.write());
+    Decision::new(Report::WillRetry, JobChange::Requeued { id, due, attempts })
+        .writing(row.into_iter().collect())
+}
