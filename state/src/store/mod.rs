@@ -71,7 +71,8 @@ pub trait Store: Send {
     /// [`StoreError`] if they cannot be read.
     fn journal_after(&self, after: u64) -> Result<Vec<JournalRecord>, StoreError>;
 
-    /// Forgets the journal's records up to number `upto`, whose changes are in snapshots. The newest
+    /// Forgets the journal's records up to number `upto`, whose changes are in snapshots. The
+    /// newest
     /// may stay, where counting goes on from it; numbers are never used twice.
     ///
     /// # Errors

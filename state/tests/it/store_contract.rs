@@ -72,7 +72,9 @@ macro_rules! contract {
 /// The promises, on every kind of disk.
 macro_rules! on_every_disk {
     ($($promise:ident,)+) => {
-        contract! { in_memory, sendcat_state::store::memory::MemoryDisk::default() => $($promise,)+ }
+        contract! {
+            in_memory, sendcat_state::store::memory::MemoryDisk::default() => $($promise,)+
+        }
         contract! { on_disk, tempfile::tempdir().expect("a directory") => $($promise,)+ }
         #[cfg(feature = "testing")]
         contract! { that_may_fail, crate::store_contract::NoFaults::default() => $($promise,)+ }
