@@ -228,7 +228,7 @@ function storedView(message) {
     }
   });
   view.end();
-  if (message.cut || (message.metadata && message.metadata.cut)) view.note("This answer was cut.");
+  if (message.status === "cut") view.note("This answer was cut.");
   return view.article;
 }
 
