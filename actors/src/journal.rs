@@ -474,8 +474,7 @@ impl Writer {
         // What is read back is on disk: reading comes after the group, and of a failed one nothing.
         for load in loads {
             self.fence(&load.machine, load.incarnation);
-            let loaded = self.ready().and_then(|()| self.read_back(&load.machine));
-            drop(load.to.send(loaded));
+            drop(load.to.send(self.load(&load.machine)));
         }
     }
 
@@ -536,6 +535,18 @@ impl Writer {
         Ok(())
     }
 
+    /// Reads a machine back from a store whose every bit is on disk: what a failed sync has left in
+    /// sight must not be built on.
+    fn load(&mut self, name: &str) -> Result<Loaded, StoreError> {
+        let synced = self.ready().and_then(|()| self.sync());
+        if let Err(error) = synced {
+            self.note(0, false, Some(&error));
+            self.fail(&[]);
+            return Err(error);
+        }
+        self.read_back(name)
+    }
+
     fn read_back(&self, name: &str) -> Result<Loaded, StoreError> {
         let store = self.store.as_ref().ok_or_else(not_open)?;
         let snapshot = store.snapshot(name)?;
@@ -589,6 +600,7 @@ impl Writer {
         }
         self.set_reader(Some(store.reader()));
         self.store = Some(store);
+        self.unsynced = true;
         Ok(())
     }
 
