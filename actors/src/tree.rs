@@ -117,8 +117,8 @@ struct Inner {
 
 /// What runs beside the handles: the supervisor, and what ends it.
 pub struct Root {
-    supervisor: Supervisor,
-    stop: oneshot::Receiver<()>,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) stop: oneshot::Receiver<()>,
 }
 
 impl Root {

@@ -10,7 +10,9 @@ use sendcat_state::key::IdempotencyKey;
 use sendcat_state::store::faulty::Times;
 use sendcat_state::timestamp::Timestamp;
 
-use crate::support::{Disk, in_virtual_time, millis, pass, settle, tree_without_workers};
+use crate::support::{
+    Disk, in_virtual_time, millis, pass, settle, stopwatch, tree_without_workers,
+};
 
 const LATE: Timestamp = Timestamp::from_millis(u64::MAX);
 
@@ -28,7 +30,7 @@ async fn claimed(tree: &Tree, keys: &[IdempotencyKey]) -> (Claimed, Vec<Idempote
 fn a_key_that_stands_twice_in_one_delivery_is_worked_on_once() {
     in_virtual_time(|| async {
         let tree = tree_without_workers(&Disk::default()).await;
-        let began = tokio::time::Instant::now();
+        let began = stopwatch();
         let (delivery, first) = claimed(&tree, &[key(1), key(2), key(1)]).await;
         assert_eq!((first, &delivery.duplicates), (vec![key(1), key(2)], &vec![]));
         assert_eq!(began.elapsed(), Duration::ZERO, "and waits for nobody");
@@ -46,7 +48,7 @@ fn whoever_waits_is_a_duplicate_when_the_work_is_done() {
             pass(millis(10)).await;
             holder.first.settle(LATE);
         };
-        let began = tokio::time::Instant::now();
+        let began = stopwatch();
         let (others, ()) = tokio::join!(waiting, settling);
         assert!(began.elapsed() < millis(20), "told at once, not by the clock");
         for other in others {
@@ -85,7 +87,7 @@ fn a_holder_that_never_ends_costs_five_seconds_and_names_when_to_return() {
     in_virtual_time(|| async {
         let tree = tree_without_workers(&Disk::default()).await;
         let (_holder, _) = claimed(&tree, &[key(1)]).await;
-        let began = tokio::time::Instant::now();
+        let began = stopwatch();
         let refused = tree.claims.claim(vec![key(2), key(1)]).await.err().unwrap();
         assert_eq!(began.elapsed(), Duration::from_secs(5));
         assert_eq!(refused.retry_after, Duration::from_secs(30), "as told when it asked");

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use sendcat_actors::clock::ManualClock;
 use sendcat_actors::failure::AskError;
-use sendcat_actors::faults::FaultKind;
+use sendcat_actors::faults::{Fault, FaultKind};
 use sendcat_actors::handle::Handle;
 use sendcat_actors::machine::{Class, Machine};
+use sendcat_actors::supervisor::Ended;
 use sendcat_actors::tree::Tree;
 use sendcat_actors::{
     bulkhead, circuit_breaker, idempotency, job_queue, observe, rate_limiter, stream_log,
@@ -21,8 +22,8 @@ use sendcat_state::rate_window::{Admission, Limit};
 use sendcat_state::timestamp::Timestamp;
 
 use crate::support::{
-    Disk, Echo, TOOL, in_virtual_time, job, millis, once, pass, restarts, seen, settle, tree_of,
-    tree_on,
+    Disk, Echo, TOOL, in_virtual_time, job, millis, once, pass, restarts, seen, settle, stopwatch,
+    supervise, tree_of, tree_on, unsupervised,
 };
 
 pub(crate) const TEN_PER_MINUTE: Limit = Limit { calls: 10, per: Duration::from_secs(60) };
@@ -205,8 +206,7 @@ fn sv2_a_crash_loop_gives_up_rests_alone_and_is_reported() {
         let tree = tree_on(&Disk::default()).await;
         let key = caller("a");
         let shard = format!("rate_limiter-{}", key.shard());
-        let always =
-            sendcat_actors::faults::Fault { kind: FaultKind::PanicApply, after: 0, times: 100 };
+        let always = Fault { kind: FaultKind::PanicApply, after: 0, times: 100 };
         tree.arm(&shard, always);
         let mut crashes = 0;
         let down = loop {
@@ -236,7 +236,7 @@ fn restarts_in_a_row_wait_longer_each_time_and_a_quiet_minute_starts_anew() {
             tree.arm(&shard, once(FaultKind::PanicApply));
             let struck = tree.limiter.admit(key, TEN_PER_MINUTE).await;
             assert_eq!(struck, Err(AskError::Crashed));
-            let began = tokio::time::Instant::now();
+            let began = stopwatch();
             while tree.limiter.admit(key, TEN_PER_MINUTE).await.is_err() {
                 pass(millis(1)).await;
             }
@@ -248,5 +248,22 @@ fn restarts_in_a_row_wait_longer_each_time_and_a_quiet_minute_starts_anew() {
             "{waits:?}"
         );
         assert!(waits[3] <= 1, "{waits:?}");
+    });
+}
+
+#[test]
+fn a_root_that_lost_too_much_ends_the_process() {
+    in_virtual_time(|| async {
+        let (tree, root) = unsupervised(&Disk::default(), Arc::new(Echo), |_| {}).await;
+        let ended = supervise(root);
+        settle().await;
+        for shard in 0..4 {
+            let always = Fault { kind: FaultKind::PanicTimer, after: 0, times: 100 };
+            tree.arm(&format!("rate_limiter-{shard}"), always);
+            pass(Duration::from_secs(10)).await;
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(1), ended).await;
+        let gave_up = Ended::GaveUp { actor: "rate_limiter-3".into() };
+        assert_eq!(ended.unwrap().unwrap(), gave_up);
     });
 }

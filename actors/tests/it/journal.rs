@@ -92,7 +92,7 @@ fn a_full_queue_refuses_at_once_and_nothing_has_changed() {
         let (event, flood) = tokio::join!(accept(&tree, 1), flood);
         assert_eq!(event, Err(AskError::Overloaded));
         let refused = flood.iter().filter(|sum| **sum == Err(AskError::Overloaded)).count();
-        let last = flood.iter().filter_map(|sum| sum.ok()).map(Result::unwrap).last();
+        let last = flood.iter().filter_map(|sum| sum.ok()).map(Result::unwrap).next_back();
         assert_eq!((refused, last), (9000 - 8192, Some(0)), "8192 sums, modulo 256");
         pass(millis(300)).await;
         assert_eq!(disk.record(Table::Events, &job(INBOX, 1).id.to_bytes()), None);

@@ -16,8 +16,8 @@ use sendcat_state::timestamp::Timestamp;
 use crate::containment::{TEN_PER_MINUTE, caller, left};
 use crate::recovery::accept;
 use crate::support::{
-    Disk, Echo, Runs, TOOL, in_virtual_time, job, millis, once, pass, supervise, tree_of,
-    unsupervised,
+    Disk, Echo, Runs, TOOL, in_virtual_time, job, millis, once, pass, stopwatch, supervise,
+    tree_of, unsupervised,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -90,7 +90,7 @@ fn an_actor_that_does_not_answer_costs_the_others_no_snapshot() {
             }
         }
         assert_eq!(left(tree.limiter.admit(caller("a"), TEN_PER_MINUTE).await), 9);
-        let began = tokio::time::Instant::now();
+        let began = stopwatch();
         tree.drain(DEADLINE).await;
         assert!(began.elapsed() <= DEADLINE);
         assert_eq!(deaf.vitals().status(), Status::Restarting);

@@ -277,3 +277,9 @@ where
 pub(crate) fn done(result: String) -> Attempt {
     Attempt { outcome: AttemptOutcome::Done { writes: Vec::new() }, result: Some(result) }
 }
+
+/// The virtual time now, to measure waits by.
+#[expect(clippy::disallowed_methods, reason = "a test measures virtual time, and decides nothing")]
+pub(crate) fn stopwatch() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}

@@ -17,7 +17,7 @@ use sendcat_state::store::faulty::Times;
 use crate::recovery::accept;
 use crate::support::{
     Disk, INBOX, OTHER_TOOL, Runs, TOOL, done, in_virtual_time, job, millis, once, pass, restarts,
-    seen, settle, tree_of, tree_with,
+    seen, settle, stopwatch, tree_of, tree_with,
 };
 
 const LONG: Duration = Duration::from_secs(600);
@@ -64,7 +64,7 @@ fn a_result_reaches_whoever_waits_also_after_attempts_that_failed_or_panicked() 
             }
         });
         let tree = tree_with(&Disk::default(), runner).await;
-        let began = tokio::time::Instant::now();
+        let began = stopwatch();
         assert_eq!(tree.jobs.run(job(TOOL, 1), LONG).await, ended_well("attempt 3"));
         let waited = began.elapsed();
         assert!(millis(1200) <= waited && waited < millis(2500), "two delays: {waited:?}");
@@ -134,7 +134,7 @@ fn a_worker_goes_on_with_its_job_while_the_queue_is_deaf() {
             disk.faults.fail_opens(Times::Never);
             disk.faults.fail_writes(Times::Never);
         };
-        let began = tokio::time::Instant::now();
+        let began = stopwatch();
         let (ended, ()) = tokio::join!(running, outage);
         assert_eq!(ended, ended_well("job-1"));
         assert!(began.elapsed() < Duration::from_secs(21), "{:?}", began.elapsed());
@@ -208,7 +208,7 @@ impl JobRunner for Slow {
 fn an_attempt_past_its_deadline_is_ended_and_tried_again() {
     in_virtual_time(|| async {
         let tree = tree_with(&Disk::default(), Arc::new(Slow)).await;
-        let began = tokio::time::Instant::now();
+        let began = stopwatch();
         assert_eq!(tree.jobs.run(job(TOOL, 1), LONG).await, ended_well("job-1"));
         let waited = began.elapsed();
         assert!(Duration::from_secs(7) < waited && waited < Duration::from_secs(9), "{waited:?}");
@@ -236,7 +236,7 @@ fn jq5_a_kind_at_its_cap_holds_up_no_other() {
         let flood = (0..100).map(|number| job(TOOL, number)).collect();
         assert_eq!(tree.jobs.enqueue(flood, Vec::new()).await, Ok(Enqueued::Queued));
         pass(millis(300)).await;
-        let began = tokio::time::Instant::now();
+        let began = stopwatch();
         assert_eq!(tree.jobs.run(job(OTHER_TOOL, 1000), LONG).await, ended_well("job-1000"));
         assert!(began.elapsed() < millis(300), "{:?}", began.elapsed());
         pass(LONG).await;
@@ -294,7 +294,7 @@ fn a_worker_that_dies_is_started_again_and_its_job_goes_to_another_when_the_leas
         for number in 0..4 {
             tree.arm(&format!("tool_worker-{number}"), once(FaultKind::PanicTimer));
         }
-        let began = tokio::time::Instant::now();
+        let began = stopwatch();
         let (ended, died) = tokio::join!(tree.jobs.run(job(TOOL, 1), LONG), async {
             pass(Duration::from_secs(5)).await;
             let views = (0..4).map(|number| seen(&tree, &format!("tool_worker-{number}")));
