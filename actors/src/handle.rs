@@ -5,8 +5,10 @@
 //! skipped, or lost with a dying mailbox, so the depth never passes its cap and always returns to 0.
 //!
 //! A caller that goes away before its answer comes leaves no trace: a command not begun is skipped,
-//! and an answer that nobody took is undone (`Machine::undo`).
+//! and an answer that nobody took is undone (`Machine::undo`). What is told, not asked, survives
+//! also the death of the mailbox it lies in: the next incarnation hears it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::{Addr, Message};
@@ -41,6 +43,14 @@ pub(crate) struct Cell<M: Machine> {
     pub(crate) rules: ArcSwap<M::Rules>,
     pub(crate) view: ArcSwap<M::View>,
     pub(crate) recall: Mutex<Recall<M>>,
+    /// What was told and died with a mailbox before its turn came.
+    parked: Mutex<Vec<M::Command>>,
+    /// Whether a tick is in the mailbox: a deaf actor is not told the time twice.
+    ticking: Arc<AtomicBool>,
+    /// Whether a snapshot was handed to the journal and did not reach the disk.
+    pub(crate) save_failed: Arc<AtomicBool>,
+    /// Whether the machine has forgotten what holders of the last process held.
+    pub(crate) reopened: AtomicBool,
     pub(crate) place: Mutex<Option<Place>>,
     pub(crate) around: Around,
     pub(crate) faults: crate::faults::FaultBoard,
@@ -76,6 +86,8 @@ pub(crate) struct Envelope<M: Machine> {
     /// Taken out when the command begins.
     body: Option<Body<M>>,
     asked_at: Timestamp,
+    /// Of what was told: where it goes if the mailbox dies with it.
+    told: Option<Arc<Cell<M>>>,
     _permit: DepthPermit,
 }
 
@@ -105,8 +117,11 @@ impl<M: Machine> Envelope<M> {
 impl<M: Machine> Drop for Envelope<M> {
     fn drop(&mut self) {
         // The mailbox died with the command in it: it was surely not executed.
-        if let Some(Body { reply: Some(reply), .. }) = self.body.take() {
+        let Some(Body { command, reply }) = self.body.take() else { return };
+        if let Some(reply) = reply {
             reply.refuse(AskError::Restarting { retry_after: std::time::Duration::ZERO });
+        } else if let Some(cell) = self.told.take() {
+            cell.park(command);
         }
     }
 }
@@ -151,6 +166,15 @@ impl<M: Machine> Drop for Delivery<M> {
     }
 }
 
+/// The one tick that may be in a mailbox; makes way for the next when it is handled or lost.
+pub(crate) struct Ticket(Arc<AtomicBool>);
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 /// One place in a queue, given back when dropped.
 struct DepthPermit {
     vitals: Arc<Vitals>,
@@ -170,7 +194,31 @@ impl<M: Machine> Cell<M> {
         self.vitals.enter(now);
         let permit = DepthPermit { vitals: Arc::clone(&self.vitals) };
         let body = Some(Body { command, reply: None });
-        self.post(Envelope { body, asked_at: now, _permit: permit });
+        let told = Some(Arc::clone(self));
+        self.post(Envelope { body, asked_at: now, told, _permit: permit });
+    }
+
+    /// Keeps what was told until an actor is there again; one that is not coming back needs none.
+    fn park(&self, command: M::Command) {
+        if !matches!(self.vitals.status(), Status::Down | Status::Stopped) {
+            self.parked.lock().unwrap_or_else(PoisonError::into_inner).push(command);
+        }
+    }
+
+    /// Tells again what died with a mailbox.
+    pub(crate) fn tell_parked(self: &Arc<Self>) {
+        let parked =
+            std::mem::take(&mut *self.parked.lock().unwrap_or_else(PoisonError::into_inner));
+        for command in parked {
+            self.tell(command);
+        }
+    }
+
+    /// Tells the actor that time has passed, unless it has yet to hear so.
+    pub(crate) fn post_tick(&self) {
+        if !self.ticking.swap(true, Ordering::AcqRel) {
+            self.post_notice(Notice::Tick(Ticket(Arc::clone(&self.ticking))));
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "the permit inside the message is the bound")]
@@ -181,7 +229,7 @@ impl<M: Machine> Cell<M> {
     }
 
     /// Tells the actor what its supervisor or the journal has to say.
-    #[expect(clippy::disallowed_methods, reason = "one a tick, one a failed group, one at the end")]
+    #[expect(clippy::disallowed_methods, reason = "one tick, one a failed commit, one at the end")]
     pub(crate) fn post_notice(&self, notice: Notice) {
         if let Some(address) = self.address.load().as_ref() {
             address.do_send(notice);
@@ -211,6 +259,10 @@ impl<M: Machine> Handle<M> {
             rules: ArcSwap::from_pointee(rules),
             view: ArcSwap::from_pointee(view),
             recall: Recall::of(base),
+            parked: Mutex::default(),
+            ticking: Arc::default(),
+            save_failed: Arc::default(),
+            reopened: AtomicBool::new(false),
             place: Mutex::new(None),
             around: around.clone(),
             faults: crate::faults::FaultBoard::default(),
@@ -237,7 +289,7 @@ impl<M: Machine> Handle<M> {
         let (to, answer) = oneshot::channel();
         let reply = Some(Reply { to, cell: Arc::clone(&self.cell) });
         let body = Some(Body { command, reply });
-        self.cell.post(Envelope { body, asked_at: now, _permit: permit });
+        self.cell.post(Envelope { body, asked_at: now, told: None, _permit: permit });
         match tokio::time::timeout(M::ASK_DEADLINE, answer).await {
             Ok(Ok(Ok(delivery))) => delivery.take().ok_or(AskError::Crashed),
             Ok(Ok(Err(error))) => Err(error),

@@ -185,7 +185,13 @@ impl Idempotency {
         let by = Claimant(self.claimants.fetch_add(1, Ordering::Relaxed));
         let first = ClaimGuard { idempotency: self.clone(), by, keys: Vec::new() };
         let mut claimed = Claimed { first, duplicates: Vec::new() };
-        let mut left = keys;
+        // A key that stands twice in one delivery would wait for itself.
+        let mut left: Vec<IdempotencyKey> = Vec::with_capacity(keys.len());
+        for key in keys {
+            if !left.contains(&key) {
+                left.push(key);
+            }
+        }
         let mut retry_after = Duration::ZERO;
         let waiting = async {
             loop {
@@ -270,6 +276,11 @@ impl Idempotency {
                 return;
             }
         };
+        // A row may be of a commit that is not on disk yet, whose caller has vanished: whoever says
+        // that the delivery was handled must know that it is (ARCHITECTURE.md §4).
+        if !done.is_empty() && !self.all_before_is_durable().await {
+            return;
+        }
         for (key, row) in done {
             claimed.first.remove(std::slice::from_ref(&key));
             // Remembered again, and then hit by this delivery.
@@ -278,6 +289,14 @@ impl Idempotency {
             claimed.duplicates.push(key);
         }
         self.settled.notify_waiters();
+    }
+
+    async fn all_before_is_durable(&self) -> bool {
+        let waited = self.journal.transact(|_| Ok::<_, ()>(((), Vec::new()))).await;
+        if let Err(error) = waited {
+            failure::failed(Concern::ReplayClaim, error);
+        }
+        waited.is_ok()
     }
 
     /// What operators see.

@@ -5,9 +5,12 @@
 //! `NotDurable`, its machines' incarnations are fenced off, and the store is dropped and opened
 //! anew by the next group, for an engine may answer one failed write for ever.
 //!
-//! The queue is bounded; whoever finds it full has changed nothing yet and says so.
+//! The queue is bounded; whoever finds it full has changed nothing yet and says so. After a failure
+//! the supervisor has the writer try a write of its own ([`Journal::probe`]), so that a disk that
+//! has come back is found also by a process that nobody asks for anything.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -61,6 +64,8 @@ enum Job {
     Transact(Rules),
     Save(Snapshot),
     Load(Load),
+    /// A write that says nothing but whether writing works.
+    Probe,
 }
 
 /// A machine that wants to be read back; incarnations before its own may write no more (SV-3).
@@ -87,6 +92,8 @@ pub(crate) struct Snapshot {
     pub(crate) seal: Box<dyn FnOnce(u64) -> Vec<u8> + Send>,
     /// Whether the journal behind it is needed no more.
     pub(crate) cuts_journal: bool,
+    /// Raised if it does not reach the disk: it is to be saved again.
+    pub(crate) failed: Arc<AtomicBool>,
 }
 
 /// What a machine is built from.
@@ -95,13 +102,13 @@ struct Loaded {
     changes: Vec<JournalRecord>,
 }
 
-/// A machine read back: its snapshot, and every change since.
+/// A machine read back: its snapshot, and every change since with its number.
 pub(crate) struct Built<M: Machine> {
     pub(crate) base: Option<M>,
-    pub(crate) changes: Vec<M::Change>,
+    pub(crate) changes: Vec<(u64, M::Change)>,
 }
 
-/// Why a machine could not be read back.
+/// Why a machine could not be read back now; what makes no sense is put aside instead.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The journal's queue is full or its thread is gone.
@@ -110,17 +117,6 @@ pub enum LoadError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The snapshot is not this machine's, or not of a known version.
-    #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
-    /// A change in the journal is not one of this machine's.
-    #[error("journal record {seq}: {reason}")]
-    Change {
-        /// The record.
-        seq: u64,
-        /// What is wrong with it.
-        reason: String,
-    },
 }
 
 /// The handle on the writer. Cheap to clone.
@@ -132,6 +128,9 @@ pub struct Journal {
 
 struct Shared {
     vitals: Arc<Vitals>,
+    clock: SharedClock,
+    /// What could not be read back: the machine, and why.
+    put_aside: Mutex<Vec<(String, String)>>,
     reader: Mutex<Option<Arc<dyn Records + Send + Sync>>>,
     state: Mutex<JournalState>,
 }
@@ -143,9 +142,9 @@ pub struct JournalState {
     pub failing_since: Option<Timestamp>,
     /// The last failure.
     pub last_error: Option<String>,
-    /// Groups committed.
+    /// Groups made durable, each by one sync.
     pub groups: u64,
-    /// Commits in them.
+    /// Commits and waits in them.
     pub commits: u64,
     /// Bytes on disk after the last snapshot.
     pub size_on_disk: u64,
@@ -163,7 +162,7 @@ impl Room<'_> {
         append: Append,
         done: impl FnOnce(Result<(), NotDurable>) + Send + 'static,
     ) {
-        self.shared.vitals.enter(Timestamp::ZERO);
+        self.shared.vitals.enter(self.shared.clock.now());
         self.permit.send(Job::Append(append, Box::new(done)));
     }
 }
@@ -180,6 +179,8 @@ impl Journal {
         let (jobs, queue) = mpsc::channel(QUEUE_CAP);
         let shared = Arc::new(Shared {
             vitals: Arc::new(Vitals::new("journal")),
+            clock: clock.clone(),
+            put_aside: Mutex::default(),
             reader: Mutex::new(None),
             state: Mutex::new(JournalState::default()),
         });
@@ -203,10 +204,32 @@ impl Journal {
     }
 
     pub(crate) fn save(&self, snapshot: Snapshot) -> Result<(), AskError> {
-        let permit = self.jobs.try_reserve().map_err(|_| AskError::Overloaded)?;
-        self.shared.vitals.enter(Timestamp::ZERO);
-        permit.send(Job::Save(snapshot));
-        Ok(())
+        self.post(Job::Save(snapshot))
+    }
+
+    /// Has the writer find out whether a disk that failed works again; nothing if none did.
+    pub(crate) fn probe(&self) {
+        let failing = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if failing.failing_since.is_some() {
+            drop(failing);
+            // A full queue finds out by itself.
+            let _ = self.post(Job::Probe);
+        }
+    }
+
+    /// Notes that something of a machine could not be read back and was left out.
+    pub(crate) fn set_aside(&self, machine: &str, reason: String) {
+        tracing::error!(actor = machine, %reason, "a part of a saved state was put aside");
+        let mut put_aside = self.shared.put_aside.lock().unwrap_or_else(PoisonError::into_inner);
+        let note = (machine.to_owned(), reason);
+        if !put_aside.contains(&note) {
+            put_aside.push(note);
+        }
+    }
+
+    /// What could not be read back since the process started: the machine, and why.
+    pub fn put_aside(&self) -> Vec<(String, String)> {
+        self.shared.put_aside.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Runs rules over records on the writer's thread, alone, and writes what they decide. The
@@ -261,7 +284,8 @@ impl Journal {
         }
     }
 
-    /// Reads a machine back: its snapshot, and every change since.
+    /// Reads a machine back: its snapshot, and every change since. An unreadable snapshot is kept
+    /// under a name of its own and noted, and so is a change that is not the machine's.
     pub(crate) async fn load<M: Machine>(
         &self,
         name: &str,
@@ -271,20 +295,38 @@ impl Journal {
         let load = Load { machine: Arc::from(name), incarnation, to };
         self.post(Job::Load(load)).map_err(|_| LoadError::Unavailable)?;
         let Loaded { snapshot, changes } = answer.await.map_err(|_| LoadError::Unavailable)??;
-        let (seq, base) = match snapshot {
-            Some(sealed) => {
-                let (seq, base) = snapshot::open::<M>(M::KIND, &sealed)?;
-                (seq, Some(base))
-            }
-            None => (0, None),
+        let opened = snapshot.map(|sealed| {
+            snapshot::open::<M>(M::KIND, &sealed)
+                .map_err(|error| self.keep_unreadable(name, sealed, &error))
+        });
+        let (seq, base) = match opened {
+            Some(Ok((seq, base))) => (seq, Some(base)),
+            Some(Err(())) | None => (0, None),
         };
         let since = changes.into_iter().filter(|record| record.seq > seq);
-        let decode = |record: JournalRecord| {
-            serde_json::from_slice(&record.change.change)
-                .map_err(|error| LoadError::Change { seq: record.seq, reason: error.to_string() })
+        let decode = |record: JournalRecord| match serde_json::from_slice(&record.change.change) {
+            Ok(change) => Some((record.seq, change)),
+            Err(error) => {
+                self.set_aside(name, format!("journal record {}: {error}", record.seq));
+                None
+            }
         };
-        let changes = since.map(decode).collect::<Result<Vec<M::Change>, LoadError>>()?;
-        Ok(Built { base, changes })
+        Ok(Built { base, changes: since.filter_map(decode).collect() })
+    }
+
+    /// Notes an unreadable snapshot and copies it to where the machine's next one spares it.
+    fn keep_unreadable(&self, name: &str, sealed: Vec<u8>, error: &SnapshotError) {
+        self.set_aside(name, error.to_string());
+        let copy = Snapshot {
+            machine: format!("{name}.aside").into(),
+            incarnation: 0,
+            seal: Box::new(move |_| sealed),
+            cuts_journal: false,
+            failed: Arc::default(),
+        };
+        if let Err(full) = self.save(copy) {
+            tracing::warn!(actor = name, error = %full, "an unreadable snapshot was not kept");
+        }
     }
 
     /// How the disk stands.
@@ -299,7 +341,7 @@ impl Journal {
 
     fn post(&self, job: Job) -> Result<(), AskError> {
         let permit = self.jobs.try_reserve().map_err(|_| AskError::Overloaded)?;
-        self.shared.vitals.enter(Timestamp::ZERO);
+        self.shared.vitals.enter(self.shared.clock.now());
         permit.send(job);
         Ok(())
     }
@@ -382,6 +424,7 @@ impl Writer {
         let mut waiting: Vec<Done> = Vec::with_capacity(group.len());
         let mut writers: Vec<(Arc<str>, u64)> = Vec::new();
         let mut loads = Vec::new();
+        let mut saves = Vec::new();
         let mut failure = self.ready().err();
         for job in group {
             match job {
@@ -409,15 +452,22 @@ impl Writer {
                         Err(unreadable) => failure = failure.or(unreadable),
                     }
                 }
-                Job::Save(snapshot) if failure.is_none() => failure = self.save(snapshot).err(),
-                Job::Save(_) => {}
+                Job::Save(snapshot) => {
+                    saves.push(Arc::clone(&snapshot.failed));
+                    if failure.is_none() {
+                        failure = self.save(snapshot).err();
+                    }
+                }
                 Job::Load(load) => loads.push(load),
+                Job::Probe => self.unsynced = true,
             }
         }
-        let failure = failure.or_else(|| self.sync().err());
-        self.note(waiting.len(), failure.as_ref());
-        if let Some(error) = failure {
-            self.fail(&writers, &error);
+        let synced = if failure.is_none() { self.sync() } else { Ok(false) };
+        let (wrote, failure) = (*synced.as_ref().unwrap_or(&false), failure.or(synced.err()));
+        self.note(waiting.len(), wrote, failure.as_ref());
+        if failure.is_some() {
+            self.fail(&writers);
+            saves.iter().for_each(|failed| failed.store(true, Ordering::Release));
             waiting.into_iter().for_each(|done| done(Err(NotDurable)));
         } else {
             waiting.into_iter().for_each(|done| done(Ok(())));
@@ -425,8 +475,7 @@ impl Writer {
         // What is read back is on disk: reading comes after the group, and of a failed one nothing.
         for load in loads {
             self.fence(&load.machine, load.incarnation);
-            let loaded = self.ready().and_then(|()| self.read_back(&load.machine));
-            drop(load.to.send(loaded));
+            drop(load.to.send(self.load(&load.machine)));
         }
     }
 
@@ -451,25 +500,30 @@ impl Writer {
         store.apply(std::slice::from_ref(commit)).map(|_| ())
     }
 
-    /// Makes durable what was applied; a group of mere waits costs no fsync.
-    fn sync(&mut self) -> Result<(), StoreError> {
-        if self.unsynced {
-            self.store.as_mut().ok_or_else(not_open)?.sync()?;
-            self.unsynced = false;
+    /// Makes durable what was applied, and the time that was told meanwhile, before which no later
+    /// process may decide. `false` if there was nothing: a group of mere waits costs no fsync.
+    fn sync(&mut self) -> Result<bool, StoreError> {
+        if !self.unsynced {
+            return Ok(false);
         }
-        Ok(())
+        let now = self.clock.now();
+        let store = self.store.as_mut().ok_or_else(not_open)?;
+        store.put_snapshot(CLOCK, &snapshot::seal(CLOCK, store.last_seq(), &now))?;
+        store.sync()?;
+        self.unsynced = false;
+        Ok(true)
     }
 
     fn save(&mut self, snapshot: Snapshot) -> Result<(), StoreError> {
         if self.is_fenced(&snapshot.machine, snapshot.incarnation) {
             return Ok(());
         }
-        let now = self.clock.now();
+        // Whoever saves has succeeded every incarnation before it (SV-3).
+        self.fence(&snapshot.machine, snapshot.incarnation);
         let store = self.store.as_mut().ok_or_else(not_open)?;
         let seq = store.last_seq();
         self.unsynced = true;
         store.put_snapshot(&snapshot.machine, &(snapshot.seal)(seq))?;
-        store.put_snapshot(CLOCK, &snapshot::seal(CLOCK, seq, &now))?;
         if snapshot.cuts_journal {
             // One sync makes the snapshot durable before what it replaces is cut.
             store.sync()?;
@@ -482,10 +536,25 @@ impl Writer {
         Ok(())
     }
 
+    /// Reads a machine back from a store whose every bit is on disk: what a failed sync has left in
+    /// sight must not be built on.
+    fn load(&mut self, name: &str) -> Result<Loaded, StoreError> {
+        let synced = self.ready().and_then(|()| self.sync());
+        if let Err(error) = synced {
+            self.note(0, false, Some(&error));
+            self.fail(&[]);
+            return Err(error);
+        }
+        self.read_back(name)
+    }
+
     fn read_back(&self, name: &str) -> Result<Loaded, StoreError> {
-        // What is read back must be on disk already, and of this machine alone.
         let store = self.store.as_ref().ok_or_else(not_open)?;
         let snapshot = store.snapshot(name)?;
+        if !self.saved_seq.contains_key(name) {
+            // Nothing of it is in the journal, so that need not be read.
+            return Ok(Loaded { snapshot, changes: Vec::new() });
+        }
         let all = store.journal_after(0)?;
         let changes = all.into_iter().filter(|record| record.change.machine == name).collect();
         Ok(Loaded { snapshot, changes })
@@ -496,11 +565,10 @@ impl Writer {
     }
 
     /// Fences off whoever wrote in a failed group, and drops the store.
-    fn fail(&mut self, writers: &[(Arc<str>, u64)], error: &StoreError) {
+    fn fail(&mut self, writers: &[(Arc<str>, u64)]) {
         for (machine, incarnation) in writers {
             self.fence(machine, incarnation + 1);
         }
-        tracing::error!(%error, "the store failed and is opened anew");
         self.set_reader(None);
         self.store = None;
         self.unsynced = false;
@@ -533,6 +601,7 @@ impl Writer {
         }
         self.set_reader(Some(store.reader()));
         self.store = Some(store);
+        self.unsynced = true;
         Ok(())
     }
 
@@ -540,15 +609,22 @@ impl Writer {
         *self.shared.reader.lock().unwrap_or_else(PoisonError::into_inner) = reader;
     }
 
-    fn note(&self, commits: usize, failure: Option<&StoreError>) {
+    fn note(&self, commits: usize, wrote: bool, failure: Option<&StoreError>) {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         match failure {
-            None => {
-                state.failing_since = None;
+            // Only a write that reached the disk says that writing works.
+            None if wrote => {
+                if state.failing_since.take().is_some() {
+                    tracing::info!("the store can be written again");
+                }
                 state.groups += 1;
                 state.commits += commits as u64;
             }
+            None => {}
             Some(error) => {
+                if state.failing_since.is_none() {
+                    tracing::error!(%error, "the store failed and is opened anew");
+                }
                 state.failing_since.get_or_insert(self.clock.now());
                 state.last_error = Some(error.to_string());
             }

@@ -7,6 +7,8 @@
 //! concern fails, [`observe`] what is seen of an actor, [`ports`] what the outside implements, and
 //! [`clock`] is the only file that reads the time.
 
+#[cfg(feature = "testing")]
+pub mod alone;
 pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod clock;

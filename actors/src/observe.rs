@@ -129,6 +129,8 @@ pub struct Vitals {
     name: String,
     status: AtomicU8,
     incarnation: AtomicU64,
+    /// The incarnation that the task alive now was started as.
+    launched: AtomicU64,
     depth: AtomicUsize,
     handled: AtomicU64,
     /// Bumped when a step begins and when it ends.
@@ -150,6 +152,7 @@ impl Vitals {
             name: name.into(),
             status: AtomicU8::new(Status::Starting as u8),
             incarnation: AtomicU64::new(0),
+            launched: AtomicU64::new(0),
             depth: AtomicUsize::new(0),
             handled: AtomicU64::new(0),
             progress: AtomicU64::new(0),
@@ -193,6 +196,18 @@ impl Vitals {
     /// Begins a new incarnation; whatever an earlier one still writes is refused from here on.
     pub(crate) fn next_incarnation(&self) -> u64 {
         self.incarnation.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Begins a new incarnation as a new task; every task before it is superseded from here on.
+    pub(crate) fn next_launch(&self) -> u64 {
+        let incarnation = self.next_incarnation();
+        self.launched.fetch_max(incarnation, Ordering::AcqRel);
+        incarnation
+    }
+
+    /// The incarnation that the newest task was started as.
+    pub(crate) fn launched(&self) -> u64 {
+        self.launched.load(Ordering::Acquire)
     }
 
     /// Commands inside.
@@ -302,6 +317,15 @@ impl CaughtPanic {
     pub(crate) fn of(payload: &(dyn std::any::Any + Send)) -> Self {
         let noted = LATEST.with(|latest| latest.borrow_mut().take());
         noted.unwrap_or_else(|| Self { message: message_of(payload), location: None })
+    }
+
+    /// The panic that ends the task being dropped, if one does and the hook has noted it. Never
+    /// panics itself.
+    pub(crate) fn unwinding() -> Option<Self> {
+        if !std::thread::panicking() {
+            return None;
+        }
+        LATEST.try_with(|latest| latest.try_borrow_mut().ok()?.take()).ok().flatten()
     }
 }
 

@@ -11,12 +11,14 @@
 //! - SV-3: an old incarnation writes nothing: the journal refuses it, and the cell's address is not
 //!   its own any more.
 
+use std::hash::{Hash as _, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::ActorFutureExt as _;
-use actix::{Actor, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix::{Actor, ActorContext as _, AsyncContext, Context, Handler, Message, WrapFuture};
 use sendcat_state::backoff::Backoff;
 use sendcat_state::machine::Decision;
 use sendcat_state::restart_intensity::Verdict;
@@ -24,7 +26,7 @@ use sendcat_state::store::{Commit, JournalledChange};
 use sendcat_state::timestamp::Timestamp;
 
 use crate::failure::AskError;
-use crate::handle::{Body, Cell, Envelope, Reply};
+use crate::handle::{Body, Cell, Envelope, Reply, Ticket};
 use crate::journal::{Append, Snapshot};
 use crate::machine::{Class, Machine, Publish};
 use crate::observe::{CaughtPanic, Cause, Status};
@@ -77,19 +79,22 @@ impl Drop for Sentinel {
         // Nothing here may panic: a second panic while the first unwinds ends the process.
         if let Some(mut down) = self.down.take() {
             down.panicking = std::thread::panicking();
+            down.panic = CaughtPanic::unwinding();
             self.reports.down(down);
         }
     }
 }
 
 impl<M: Machine> Shell<M> {
-    /// Starts the actor on the current thread as a new incarnation.
-    pub(crate) fn launch(cell: Arc<Cell<M>>) {
-        let incarnation = cell.vitals.next_incarnation();
+    /// Starts the actor on the current thread as that incarnation, unless a later one was begun
+    /// while this was on its way here.
+    pub(crate) fn launch(cell: Arc<Cell<M>>, incarnation: u64) {
+        if cell.vitals.launched() != incarnation {
+            return;
+        }
         let now = cell.around.clock.now();
-        let down = Down { actor: cell.vitals.name().to_owned(), incarnation, panicking: false };
+        let down = Down::of(cell.vitals.name(), incarnation);
         let reports = cell.around.reports.clone();
-        cell.vitals.restarting_until(now);
         let shell = Self {
             machine: None,
             cell: Arc::clone(&cell),
@@ -128,6 +133,8 @@ impl<M: Machine> Shell<M> {
             machine.decide(now, &rules, command)
         }));
         match decided {
+            // Replaced while it hung in there: nobody may see what this one decided (SV-3).
+            Ok(_) if self.is_superseded() => refuse(reply, AskError::Crashed),
             Ok(decision) => self.take_effect(now, decision, reply, waits, ctx),
             Err(payload) => {
                 self.note_panic(now, "decide", payload.as_ref());
@@ -165,7 +172,11 @@ impl<M: Machine> Shell<M> {
         }
         let applied = change.is_none_or(|change| self.apply(change));
         if !applied {
-            refuse(answering.and_then(|(reply, _)| reply), AskError::Crashed);
+            if let Some((reply, answer)) = answering {
+                refuse(reply, AskError::Crashed);
+                // The change is kept and comes true, but nobody was given what it gives.
+                M::undo(answer).into_iter().for_each(|undo| self.cell.tell(undo));
+            }
             self.restart(now, Cause::Apply, ctx);
             return;
         }
@@ -223,8 +234,7 @@ impl<M: Machine> Shell<M> {
         self.dirty = true;
         self.changes_since_save += 1;
         // A zombie, replaced while it hung, must not add to what its successor remembers (SV-3).
-        let current = self.incarnation == self.cell.vitals.incarnation();
-        if M::CLASS != Class::Journalled && current {
+        if M::CLASS != Class::Journalled && !self.is_superseded() {
             let recalled = {
                 let mut recall = self.cell.recall();
                 recall.changes.push(change);
@@ -248,8 +258,13 @@ impl<M: Machine> Shell<M> {
         }
     }
 
+    /// Whether another was started in its place: what it still does must touch nothing shared.
+    fn is_superseded(&self) -> bool {
+        self.incarnation != self.cell.vitals.incarnation()
+    }
+
     fn publish(&self) {
-        if let Some(machine) = &self.machine {
+        if let Some(machine) = self.machine.as_ref().filter(|_| !self.is_superseded()) {
             let now = self.now();
             let view = catch_unwind(AssertUnwindSafe(|| machine.view(now)));
             match view {
@@ -266,18 +281,29 @@ impl<M: Machine> Shell<M> {
     /// Drops the state and builds it again, after a delay that grows with each restart in a row.
     fn restart(&mut self, now: Timestamp, cause: Cause, ctx: &mut Context<Self>) {
         self.machine = None;
+        if self.is_superseded() {
+            // A restart would take the place back from its successor.
+            return ctx.terminate();
+        }
         self.cell.vitals.count_restart(cause);
         if self.cell.subtree.failed(now) == Verdict::GiveUp {
             return self.give_up();
         }
         let quiet = self.last_restart.until(now) >= QUIET;
         self.restarts_in_a_row = if quiet { 0 } else { self.restarts_in_a_row };
-        let delay = RESTART_BACKOFF.jittered(self.restarts_in_a_row, self.incarnation);
+        let delay = RESTART_BACKOFF.jittered(self.restarts_in_a_row, self.jitter());
         self.restarts_in_a_row = self.restarts_in_a_row.saturating_add(1);
         self.last_restart = now;
         self.incarnation = self.cell.vitals.next_incarnation();
         self.cell.vitals.restarting_until(now.after(delay));
         self.build_after(delay, ctx);
+    }
+
+    /// Any number that differs from actor to actor and from restart to restart.
+    fn jitter(&self) -> u64 {
+        let mut hasher = std::hash::DefaultHasher::new();
+        (self.cell.vitals.name(), self.incarnation).hash(&mut hasher);
+        hasher.finish()
     }
 
     fn give_up(&mut self) {
@@ -289,12 +315,13 @@ impl<M: Machine> Shell<M> {
     /// Builds the machine once `delay` is over; until then nothing else of the mailbox is handled.
     fn build_after(&mut self, delay: Duration, ctx: &mut Context<Self>) {
         let cell = Arc::clone(&self.cell);
+        let incarnation = self.incarnation;
         let build = async move {
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
             match M::CLASS {
-                Class::Journalled => load(&cell).await,
+                Class::Journalled => load(&cell, incarnation).await,
                 Class::Snapshotted | Class::Passing => Some(recall(&cell)),
             }
         };
@@ -303,6 +330,9 @@ impl<M: Machine> Shell<M> {
     }
 
     fn built(&mut self, machine: Option<M>, ctx: &mut Context<Self>) {
+        if self.is_superseded() {
+            return ctx.terminate();
+        }
         match machine {
             Some(machine) => {
                 self.machine = Some(machine);
@@ -311,6 +341,7 @@ impl<M: Machine> Shell<M> {
                 // What time has ended meanwhile ends before anything else is asked.
                 self.housekeep(ctx);
                 self.publish();
+                self.cell.tell_parked();
             }
             None => {
                 // The disk is away; the journal opens it again, and this asks until it has.
@@ -325,7 +356,9 @@ impl<M: Machine> Shell<M> {
     fn tick(&mut self, ctx: &mut Context<Self>) {
         #[cfg(feature = "faults")]
         self.cell.faults.strike(crate::faults::Step::Timer);
+        self.cell.tell_parked();
         self.housekeep(ctx);
+        self.dirty |= self.cell.save_failed.swap(false, Ordering::AcqRel);
         if self.dirty && M::PUBLISH == Publish::OnTick {
             self.publish();
         }
@@ -379,7 +412,8 @@ impl<M: Machine> Shell<M> {
 
     /// Renews what a restart begins with, and sends it to the disk.
     fn save(&mut self, now: Timestamp) {
-        if self.machine.is_none() {
+        // A zombie would save what its successor has gone past.
+        if self.machine.is_none() || self.is_superseded() {
             return;
         }
         self.saved_at = now;
@@ -394,6 +428,7 @@ impl<M: Machine> Shell<M> {
             incarnation: self.incarnation,
             seal: Box::new(move |seq| sendcat_state::snapshot::seal(M::KIND, seq, base.as_ref())),
             cuts_journal: M::CLASS == Class::Journalled,
+            failed: Arc::clone(&self.cell.save_failed),
         };
         // A full queue loses nothing: the state stays dirty and is saved at the next occasion.
         if self.cell.around.journal.save(snapshot).is_err() {
@@ -427,29 +462,19 @@ fn recall<M: Machine>(cell: &Cell<M>) -> M {
         let recall = cell.recall();
         (Arc::clone(&recall.base), recall.changes.clone())
     };
-    let mut machine = base.as_ref().clone();
-    let mut kept = Vec::with_capacity(changes.len());
-    for change in changes {
-        let applied = catch_unwind(AssertUnwindSafe(|| machine.apply(&change)));
-        if let Err(payload) = applied {
-            let now = cell.around.clock.now();
-            cell.vitals.note_panic(now, "replay", CaughtPanic::of(payload.as_ref()));
-            machine = base.as_ref().clone();
-            for change in &kept {
-                machine.apply(change);
-            }
-        } else {
-            kept.push(change);
-        }
-    }
-    cell.recall().changes = kept;
+    let (machine, left_out) = replay(cell, base.as_ref(), changes.iter());
+    let mut left_out = left_out.into_iter().rev();
+    let changes = &mut cell.recall().changes;
+    left_out.by_ref().for_each(|index| drop(changes.remove(index)));
     machine
 }
 
 /// Builds a journalled machine from its snapshot and the journal; `None` while the disk is away.
-async fn load<M: Machine>(cell: &Cell<M>) -> Option<M> {
+/// What makes no sense is put aside by name: one bad change must not keep the rest from everybody.
+async fn load<M: Machine>(cell: &Cell<M>, incarnation: u64) -> Option<M> {
     let name = cell.vitals.name();
-    let loading = cell.around.journal.load::<M>(name, cell.vitals.incarnation());
+    let journal = &cell.around.journal;
+    let loading = journal.load::<M>(name, incarnation);
     let loaded = match tokio::time::timeout(LOAD_DEADLINE, loading).await {
         Ok(Ok(loaded)) => loaded,
         Ok(Err(error)) => {
@@ -458,20 +483,42 @@ async fn load<M: Machine>(cell: &Cell<M>) -> Option<M> {
         }
         Err(_) => return None,
     };
-    let mut machine = loaded.base.unwrap_or_else(M::fresh);
-    for change in &loaded.changes {
+    let base = loaded.base.unwrap_or_else(M::fresh);
+    let (mut machine, left_out) = replay(cell, &base, loaded.changes.iter().map(|(_, it)| it));
+    for index in left_out {
+        let seq = loaded.changes[index].0;
+        journal.set_aside(name, format!("journal record {seq} panics when it is applied"));
+    }
+    // Only the first build of a process finds holders dead; later ones find them at work.
+    if !cell.reopened.swap(true, Ordering::AcqRel) {
+        machine.reopened(cell.around.clock.now());
+    }
+    Some(machine)
+}
+
+/// Applies changes to a copy of `base`. One that panics is left out, and named by its place.
+fn replay<'a, M: Machine>(
+    cell: &Cell<M>,
+    base: &M,
+    changes: impl Iterator<Item = &'a M::Change>,
+) -> (M, Vec<usize>) {
+    let mut machine = base.clone();
+    let mut kept: Vec<&M::Change> = Vec::new();
+    let mut left_out = Vec::new();
+    for (index, change) in changes.enumerate() {
         let applied = catch_unwind(AssertUnwindSafe(|| machine.apply(change)));
         if let Err(payload) = applied {
             let now = cell.around.clock.now();
             cell.vitals.note_panic(now, "replay", CaughtPanic::of(payload.as_ref()));
-            return None;
+            // Torn by the panic, it is made again from what did apply.
+            machine = base.clone();
+            kept.iter().for_each(|change| machine.apply(change));
+            left_out.push(index);
+        } else {
+            kept.push(change);
         }
     }
-    // Only the first build of a process finds holders dead; later ones find them at work.
-    if cell.vitals.incarnation() == 1 {
-        machine.reopened(cell.around.clock.now());
-    }
-    Some(machine)
+    (machine, left_out)
 }
 
 impl<M: Machine> Actor for Shell<M> {
@@ -505,7 +552,7 @@ impl<M: Machine> Handler<Envelope<M>> for Shell<M> {
 /// What its supervisor or the journal has to say to an actor.
 pub(crate) enum Notice {
     /// Time has passed.
-    Tick,
+    Tick(Ticket),
     /// A commit of that incarnation failed.
     Rebuild {
         /// Which.
@@ -527,9 +574,11 @@ impl<M: Machine> Handler<Notice> for Shell<M> {
 
     fn handle(&mut self, notice: Notice, ctx: &mut Context<Self>) {
         match notice {
-            Notice::Tick => self.tick(ctx),
+            Notice::Tick(_ticket) => self.tick(ctx),
             // Every commit of a failed group says so; the first rebuilds.
-            Notice::Rebuild { incarnation } if incarnation == self.incarnation => {
+            Notice::Rebuild { incarnation }
+                if incarnation == self.incarnation && self.machine.is_some() =>
+            {
                 self.cell.vitals.count_restart(Cause::NotDurable);
                 self.machine = None;
                 self.incarnation = self.cell.vitals.next_incarnation();

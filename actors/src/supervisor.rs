@@ -19,8 +19,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::SharedClock;
 use crate::handle::{Cell, Handle};
+use crate::journal::Journal;
 use crate::machine::Machine;
-use crate::observe::{Cause, Status, Vitals};
+use crate::observe::{CaughtPanic, Cause, Status, Vitals};
 use crate::shell::{Notice, Shell};
 
 /// How often time is told to the actors.
@@ -106,6 +107,14 @@ pub(crate) struct Down {
     pub(crate) actor: String,
     pub(crate) incarnation: u64,
     pub(crate) panicking: bool,
+    /// The panic that ended it, if one did and was noted.
+    pub(crate) panic: Option<CaughtPanic>,
+}
+
+impl Down {
+    pub(crate) fn of(actor: &str, incarnation: u64) -> Self {
+        Self { actor: actor.to_owned(), incarnation, panicking: false, panic: None }
+    }
 }
 
 /// What reaches the supervisor.
@@ -163,7 +172,9 @@ impl<M: Machine> Supervised for Cell<M> {
 
     fn start(self: Arc<Self>, place: Place) -> bool {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place.clone());
-        place.run(move || Shell::launch(self))
+        let incarnation = self.vitals.next_launch();
+        self.vitals.restarting_until(self.around.clock.now());
+        place.run(move || Shell::launch(self, incarnation))
     }
 
     fn place(&self) -> Option<Place> {
@@ -171,7 +182,7 @@ impl<M: Machine> Supervised for Cell<M> {
     }
 
     fn tick(&self) {
-        self.post_notice(Notice::Tick);
+        self.post_tick();
     }
 
     fn drain(&self) -> oneshot::Receiver<()> {
@@ -210,14 +221,25 @@ pub struct Supervisor {
     pub(crate) clock: SharedClock,
     pub(crate) topology: crate::tree::Topology,
     pub(crate) given_up: Failures,
-    /// Threads made for actors whose own were gone.
-    pub(crate) spare: Vec<Arbiter>,
+    /// A thread made for actors whose own were gone.
+    pub(crate) spare: Option<Arbiter>,
+    /// Held by whoever gives an actor a thread, so that no two do at once.
+    pub(crate) placing: Arc<Mutex<()>>,
+    pub(crate) journal: Journal,
 }
 
 impl Supervisor {
     /// Tells actors the time and starts again those that die, until `stop` is dropped or told, or
     /// too much has failed.
-    pub async fn run(mut self, mut stop: oneshot::Receiver<()>) -> Ended {
+    pub async fn run(mut self, stop: oneshot::Receiver<()>) -> Ended {
+        let ended = self.supervise(stop).await;
+        if let Some(spare) = self.spare.take() {
+            spare.stop();
+        }
+        ended
+    }
+
+    async fn supervise(&mut self, mut stop: oneshot::Receiver<()>) -> Ended {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -237,7 +259,10 @@ impl Supervisor {
                     }
                     None => return Ended::Stopped,
                 },
-                _ = ticks.tick() => self.actors.values().for_each(|actor| actor.tick()),
+                _ = ticks.tick() => {
+                    self.journal.probe();
+                    self.actors.values().for_each(|actor| actor.tick());
+                }
             }
         }
     }
@@ -246,7 +271,11 @@ impl Supervisor {
     fn on_down(&mut self, down: &Down) -> Verdict {
         let Some(actor) = self.actors.get(&down.actor).cloned() else { return Verdict::Restart };
         let vitals = Arc::clone(actor.vitals());
-        if matches!(vitals.status(), Status::Stopped | Status::Down) {
+        let _placing = Arc::clone(&self.placing);
+        let _placing = _placing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another task has taken its place by now: a worker's thread ended and the next adopted it.
+        let superseded = down.incarnation < vitals.launched();
+        if superseded || matches!(vitals.status(), Status::Stopped | Status::Down) {
             return Verdict::Restart;
         }
         tracing::error!(
@@ -255,13 +284,19 @@ impl Supervisor {
         );
         let now = self.clock.now();
         vitals.count_restart(Cause::Death);
+        if let Some(panic) = down.panic.clone() {
+            vitals.note_panic(now, "task", panic);
+        }
         vitals.restarting_until(now);
-        if actor.subtree().failed(now) == Verdict::GiveUp {
+        let place = actor.place().filter(Place::is_there);
+        // An actor is not to blame for the end of its thread, which takes its neighbours along.
+        let to_blame = down.panicking || place.is_some();
+        if to_blame && actor.subtree().failed(now) == Verdict::GiveUp {
             vitals.set_status(Status::Down);
             let subtree = Arc::clone(actor.subtree());
             return self.on_give_up(&down.actor, subtree.name, subtree.escalation);
         }
-        let place = actor.place().filter(Place::is_there).unwrap_or_else(|| self.spare_place());
+        let place = place.unwrap_or_else(|| self.spare_place());
         if !Arc::clone(&actor).start(place) {
             let spare = self.spare_place();
             actor.start(spare);
@@ -282,10 +317,9 @@ impl Supervisor {
         match self.topology {
             crate::tree::Topology::Here => Place::Here,
             crate::tree::Topology::Threads { .. } => {
-                let arbiter = Arbiter::new();
-                let place = Place::Arbiter(arbiter.handle());
-                self.spare.push(arbiter);
-                place
+                let alive = self.spare.take().filter(|spare| spare.handle().alive());
+                let arbiter = self.spare.insert(alive.unwrap_or_else(Arbiter::new));
+                Place::Arbiter(arbiter.handle())
             }
         }
     }

@@ -13,6 +13,7 @@ use futures_util::FutureExt as _;
 use sendcat_state::backoff::Backoff;
 use sendcat_state::job::{AttemptOutcome, ClaimedJob};
 use sendcat_state::job_queue::{ClaimAnswer, Report};
+use sendcat_state::timestamp::Timestamp;
 use tokio::sync::{Notify, oneshot};
 
 use crate::handle::Around;
@@ -31,6 +32,9 @@ const QUEUE_BACKOFF: Backoff =
 /// How often a report is repeated before the job is left to its lease.
 const REPORTS: u32 = 5;
 
+/// What every worker's name begins with.
+pub(crate) const WORKER: &str = "tool_worker";
+
 /// One worker.
 pub(crate) struct Worker {
     vitals: Arc<Vitals>,
@@ -41,6 +45,8 @@ pub(crate) struct Worker {
     place: Mutex<Option<Place>>,
     draining: AtomicBool,
     drain: Notify,
+    /// Told when the worker has come to rest.
+    drained: Mutex<Vec<oneshot::Sender<()>>>,
     faults: crate::faults::FaultBoard,
 }
 
@@ -53,7 +59,7 @@ impl Worker {
         runner: &Arc<dyn JobRunner>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            vitals: Arc::new(Vitals::new(format!("tool_worker-{number}"))),
+            vitals: Arc::new(Vitals::new(format!("{WORKER}-{number}"))),
             subtree: Arc::clone(subtree),
             jobs: jobs.clone(),
             runner: Arc::clone(runner),
@@ -61,8 +67,13 @@ impl Worker {
             place: Mutex::new(None),
             draining: AtomicBool::new(false),
             drain: Notify::new(),
+            drained: Mutex::default(),
             faults: crate::faults::FaultBoard::default(),
         })
+    }
+
+    fn drained(&self) -> std::sync::MutexGuard<'_, Vec<oneshot::Sender<()>>> {
+        self.drained.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn work(self: Arc<Self>) {
@@ -97,16 +108,13 @@ impl Worker {
 
     async fn run(&self, job: ClaimedJob) {
         let now = self.around.clock.now();
-        self.vitals.enter(now);
-        self.vitals.step_begins(now, now);
+        let _at_work = AtWork::begin(&self.vitals, now);
         #[cfg(feature = "faults")]
         self.faults.strike(crate::faults::Step::Timer);
         let attempt = self.attempt(&job).await;
         if let Some(attempt) = attempt {
             self.report(&job, attempt).await;
         }
-        self.vitals.step_ends();
-        self.vitals.leave();
     }
 
     /// Runs the job while its lease lasts; `None` if the lease was lost or given back.
@@ -115,21 +123,12 @@ impl Worker {
         let running = AssertUnwindSafe(self.runner.run(job.clone())).catch_unwind();
         let running = tokio::time::timeout(deadline, running);
         tokio::pin!(running);
-        let lease = self.around.clock.now().until(job.ends);
-        let mut renewals = tokio::time::interval((lease / 3).max(Duration::from_millis(1)));
-        renewals.tick().await;
-        let ended = loop {
-            tokio::select! {
-                ended = &mut running => break ended,
-                _ = renewals.tick() => {
-                    if !self.jobs.renew(job).await {
-                        return None;
-                    }
-                }
-                () = self.drain.notified() => {
-                    self.jobs.give_back(job);
-                    return None;
-                }
+        let ended = tokio::select! {
+            ended = &mut running => ended,
+            () = self.keep_lease(job) => return None,
+            () = self.drain.notified() => {
+                self.jobs.give_back(job);
+                return None;
             }
         };
         Some(match ended {
@@ -144,6 +143,19 @@ impl Worker {
         })
     }
 
+    /// Renews the lease for as long as it is polled; resolves when it was lost.
+    async fn keep_lease(&self, job: &ClaimedJob) {
+        let lease = self.around.clock.now().until(job.ends);
+        let mut renewals = tokio::time::interval((lease / 3).max(Duration::from_millis(1)));
+        renewals.tick().await;
+        loop {
+            renewals.tick().await;
+            if !self.jobs.renew(job).await {
+                return;
+            }
+        }
+    }
+
     /// Reports an attempt until the queue has taken it in, then tells whoever waits.
     async fn report(&self, job: &ClaimedJob, Attempt { outcome, result }: Attempt) {
         let end = match &outcome {
@@ -156,6 +168,10 @@ impl Worker {
             let random = getrandom::u64().unwrap_or_default();
             match self.jobs.report(job, outcome.clone(), random).await {
                 Ok(Report::Ended) => return self.jobs.deliver(job.id, end),
+                // An earlier report got no answer and was taken in all the same.
+                Ok(Report::Stale) if attempt > 1 && matches!(end, JobEnd::Done(_)) => {
+                    return self.jobs.deliver(job.id, end);
+                }
                 Ok(Report::WillRetry | Report::Stale) => return,
                 Err(error) => {
                     tracing::warn!(job = %job.id, %error, attempt, "a report was not taken in");
@@ -171,17 +187,41 @@ fn failed(error: &str) -> Attempt {
     Attempt { outcome, result: None }
 }
 
+/// Counts a job as work inside, also if the worker dies at it.
+struct AtWork<'a>(&'a Vitals);
+
+impl<'a> AtWork<'a> {
+    fn begin(vitals: &'a Vitals, now: Timestamp) -> Self {
+        vitals.enter(now);
+        vitals.step_begins(now, now);
+        Self(vitals)
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.step_ends();
+        self.0.leave();
+    }
+}
+
 /// Reports the end of a worker's task, whatever ended it.
 struct Sentinel {
+    worker: Arc<Worker>,
     down: Option<Down>,
     reports: Reports,
 }
 
 impl Drop for Sentinel {
     fn drop(&mut self) {
+        // Nothing here may panic: a second panic while the first unwinds ends the process.
         if let Some(mut down) = self.down.take() {
             down.panicking = std::thread::panicking();
+            down.panic = CaughtPanic::unwinding();
             self.reports.down(down);
+        }
+        for drained in self.worker.drained().drain(..) {
+            let _ = drained.send(());
         }
     }
 }
@@ -198,14 +238,9 @@ impl Supervised for Worker {
     fn start(self: Arc<Self>, place: Place) -> bool {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place.clone());
         place.run(move || {
-            let incarnation = self.vitals.next_incarnation();
-            let actor = self.vitals.name().to_owned();
-            let down = Some(Down { actor, incarnation, panicking: false });
-            let sentinel = Sentinel { down, reports: self.around.reports.clone() };
-            // A worker that died at work left its place in the count behind.
-            while self.vitals.depth() > 0 {
-                self.vitals.leave();
-            }
+            let down = Some(Down::of(self.vitals.name(), self.vitals.next_launch()));
+            let reports = self.around.reports.clone();
+            let sentinel = Sentinel { worker: Arc::clone(&self), down, reports };
             self.vitals.set_status(Status::Running);
             actix_rt::spawn(async move {
                 let _sentinel = sentinel;
@@ -223,9 +258,15 @@ impl Supervised for Worker {
     fn drain(&self) -> oneshot::Receiver<()> {
         let (done, drained) = oneshot::channel();
         self.draining.store(true, Ordering::Release);
+        // A job at work is given back, and only then is the worker at rest.
+        let at_rest = self.vitals.status() != Status::Running;
         self.vitals.set_status(Status::Stopped);
         self.drain.notify_one();
-        let _ = done.send(());
+        if at_rest {
+            let _ = done.send(());
+        } else {
+            self.drained().push(done);
+        }
         drained
     }
 

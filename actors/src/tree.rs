@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_rt::Arbiter;
+use futures_util::future::join_all;
 use sendcat_state::bulkhead::BulkheadRules;
 use sendcat_state::circuit_breaker::CircuitRules;
 use sendcat_state::job::QueueRules;
@@ -30,14 +31,14 @@ use crate::clock::SharedClock;
 use crate::handle::Around;
 use crate::idempotency::Idempotency;
 use crate::job_queue::Jobs;
-use crate::journal::{Built, Journal, LoadError, StoreFactory};
+use crate::journal::{Journal, LoadError, StoreFactory};
 use crate::machine::Machine;
 use crate::observe::{ActorView, Status};
 use crate::ports::JobRunner;
 use crate::rate_limiter::RateLimiter;
 use crate::stream_log::Answers;
 use crate::supervisor::{Escalation, Place, Reports, Subtree, Supervised, Supervisor};
-use crate::tool_worker::Worker;
+use crate::tool_worker::{WORKER, Worker};
 
 /// Machines whose changes the journal holds.
 const JOURNALLED: &[&str] = &["job_queue"];
@@ -107,8 +108,8 @@ pub struct Tree {
 struct Inner {
     /// In the order they were started; workers last.
     actors: Vec<Arc<dyn Supervised>>,
-    /// What could not be read back at the start: the machine, and why.
-    put_aside: Mutex<Vec<(String, String)>>,
+    /// Held by whoever gives an actor a thread.
+    placing: Arc<Mutex<()>>,
     arbiters: Mutex<Vec<Arbiter>>,
     topology: Topology,
     runner: Mutex<Option<oneshot::Sender<()>>>,
@@ -116,8 +117,8 @@ struct Inner {
 
 /// What runs beside the handles: the supervisor, and what ends it.
 pub struct Root {
-    supervisor: Supervisor,
-    stop: oneshot::Receiver<()>,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) stop: oneshot::Receiver<()>,
 }
 
 impl Root {
@@ -154,8 +155,8 @@ impl Tree {
             reports,
             snapshot_every: options.snapshot_every,
         };
-        let build = Build { around, put_aside: Mutex::default() };
-        let (tree, actors) = build.all(options, journal, runner).await;
+        let build = Build { around };
+        let (tree, actors) = build.all(options, journal, runner).await?;
         let (stop, stopped) = oneshot::channel();
         *tree.inner.runner.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
         let supervisor = Supervisor {
@@ -164,7 +165,9 @@ impl Tree {
             clock: tree.clock.clone(),
             topology: tree.inner.topology,
             given_up: Default::default(),
-            spare: Vec::new(),
+            spare: None,
+            placing: Arc::clone(&tree.inner.placing),
+            journal: tree.journal.clone(),
         };
         Ok((tree, Root { supervisor, stop: stopped }))
     }
@@ -178,6 +181,7 @@ impl Tree {
         };
         let share = SHARDS.div_ceil(workers.max(1));
         let here = Place::Arbiter(Arbiter::current());
+        let _placing = self.inner.placing.lock().unwrap_or_else(PoisonError::into_inner);
         let homeless = self
             .limiter
             .shards()
@@ -198,9 +202,9 @@ impl Tree {
         views
     }
 
-    /// Machines that could not be read back at the start and began anew, with the reason.
+    /// Machines of whose saved state something could not be read back, with the reason.
     pub fn put_aside(&self) -> Vec<(String, String)> {
-        self.inner.put_aside.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.journal.put_aside()
     }
 
     /// Asks shards on HTTP workers for their last snapshot: their threads end before the rest.
@@ -209,14 +213,19 @@ impl Tree {
         drain(shards.collect(), deadline).await;
     }
 
-    /// Finishes every actor in reverse order, within `deadline` in all; what was asked before is
-    /// done and saved. The journal's last commit is on disk when this returns.
+    /// Finishes every actor, workers first, within `deadline` in all; what was asked before is done
+    /// and saved. The journal's last commit is on disk when this returns.
     pub async fn drain(&self, deadline: Duration) {
         let by = tokio::time::sleep(deadline);
         let work = async {
-            let mut actors = self.inner.actors.clone();
-            actors.reverse();
-            drain(actors, deadline).await;
+            // Workers first, for they give back what others hold; then all others at once, so that
+            // one that hangs costs no other its last snapshot, and the journal still has its turn.
+            let is_worker =
+                |actor: &&Arc<dyn Supervised>| actor.vitals().name().starts_with(WORKER);
+            let (workers, others): (Vec<_>, Vec<_>) =
+                self.inner.actors.iter().cloned().partition(|actor| is_worker(&actor));
+            drain(workers, deadline / 3).await;
+            drain(others, deadline / 3).await;
             // A transaction behind everything that was saved: its answer says it is on disk.
             let nothing = self.journal.transact(|_| Ok::<_, ()>(((), Vec::new()))).await;
             if let Err(error) = nothing {
@@ -273,12 +282,13 @@ async fn drain(actors: Vec<Arc<dyn Supervised>>, deadline: Duration) {
     let answering = |actor: &Arc<dyn Supervised>| {
         matches!(actor.vitals().status(), Status::Running | Status::Restarting)
     };
-    for actor in actors.into_iter().filter(answering) {
+    let drained = actors.into_iter().rev().filter(answering).map(|actor| async move {
         let drained = tokio::time::timeout(deadline, actor.drain()).await;
         if drained.is_err() {
             tracing::error!(actor = actor.vitals().name(), "an actor did not drain in time");
         }
-    }
+    });
+    join_all(drained).await;
 }
 
 /// The handles that a runner of jobs may use.
@@ -299,7 +309,6 @@ pub struct Handles<'a> {
 
 struct Build {
     around: Around,
-    put_aside: Mutex<Vec<(String, String)>>,
 }
 
 impl Build {
@@ -308,7 +317,7 @@ impl Build {
         options: TreeOptions,
         journal: Journal,
         runner: impl FnOnce(&Handles<'_>) -> Arc<dyn JobRunner>,
-    ) -> (Tree, HashMap<String, Arc<dyn Supervised>>) {
+    ) -> Result<(Tree, HashMap<String, Arc<dyn Supervised>>), StoreError> {
         let around = self.around.clone();
         let seconds = Duration::from_secs;
         let counts = Escalation::CountsAtTheRoot;
@@ -318,15 +327,15 @@ impl Build {
         let tools = Subtree::new("tools", 5, seconds(60), counts);
         let answering = Subtree::new("answers", 5, seconds(30), counts);
 
-        let mut saved = self.read_back(shard_names()).await;
+        let mut saved = self.read_back(shard_names()).await?;
         let limiter = RateLimiter::new(&limits, &around, |name| take(&mut saved, name));
-        let mut saved = self.read_back(provider_names("circuit_breaker")).await;
+        let mut saved = self.read_back(provider_names("circuit_breaker")).await?;
         let circuits =
             CircuitBreakers::new(&guards, &around, options.circuit, |name| take(&mut saved, name));
-        let mut saved = self.read_back(provider_names("bulkhead")).await;
+        let mut saved = self.read_back(provider_names("bulkhead")).await?;
         let bulkheads =
             Bulkheads::new(&guards, &around, options.bulkhead, |name| take(&mut saved, name));
-        let mut saved = self.read_back(vec!["idempotency".into()]).await;
+        let mut saved = self.read_back(vec!["idempotency".into()]).await?;
         let claims = Idempotency::new(&replay, &around, take(&mut saved, "idempotency"));
         let jobs = Jobs::new(&tools, &around, options.jobs);
         let answers = Answers::new(&answering, &around);
@@ -361,7 +370,7 @@ impl Build {
             .collect();
         let inner = Inner {
             actors,
-            put_aside: self.put_aside,
+            placing: Arc::default(),
             arbiters: Mutex::new(places.arbiters),
             topology: options.topology,
             runner: Mutex::new(None),
@@ -369,30 +378,29 @@ impl Build {
         let inner = Arc::new(inner);
         let tree =
             Tree { limiter, circuits, bulkheads, claims, jobs, answers, journal, clock, inner };
-        (tree, by_name)
+        Ok((tree, by_name))
     }
 
     /// Reads back the snapshots of these machines. One that cannot be read is put aside: the machine
-    /// starts anew, and readiness names it.
-    async fn read_back<M: Machine>(&self, names: Vec<String>) -> HashMap<String, M> {
+    /// starts anew, and readiness names it. A disk that fails is another matter: starting anew would
+    /// write over what is on it.
+    async fn read_back<M: Machine>(
+        &self,
+        names: Vec<String>,
+    ) -> Result<HashMap<String, M>, StoreError> {
         let mut machines = HashMap::new();
         for name in names {
-            match self.around.journal.load::<M>(&name, 0).await {
-                Ok(Built { base: Some(mut machine), .. }) => {
-                    machine.reopened(self.around.clock.now());
-                    machines.insert(name, machine);
-                }
-                Ok(Built { base: None, .. }) => {}
-                Err(error) => self.set_aside(name, &error),
+            let built = self.around.journal.load::<M>(&name, 0).await;
+            let built = built.map_err(|error| match error {
+                LoadError::Store(error) => error,
+                LoadError::Unavailable => StoreError::Io(error.to_string()),
+            })?;
+            if let Some(mut machine) = built.base {
+                machine.reopened(self.around.clock.now());
+                machines.insert(name, machine);
             }
         }
-        machines
-    }
-
-    fn set_aside(&self, name: String, error: &LoadError) {
-        tracing::error!(actor = %name, %error, "a saved state was put aside; it starts anew");
-        let mut put_aside = self.put_aside.lock().unwrap_or_else(PoisonError::into_inner);
-        put_aside.push((name, error.to_string()));
+        Ok(machines)
     }
 }
 

@@ -1,106 +1,269 @@
 //! A panic in one actor costs that actor a restart at most, and its neighbours nothing.
+//!
+//! Every kind of actor meets every kind of panic beside a twin tree that meets none: whoever asked
+//! is told so, the neighbours answer without one error, and what is saved in the end is the same.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use sendcat_actors::clock::ManualClock;
 use sendcat_actors::failure::AskError;
 use sendcat_actors::faults::{Fault, FaultKind};
-use sendcat_state::key::{Bucket, ClientKey, ProviderId};
+use sendcat_actors::handle::Handle;
+use sendcat_actors::machine::{Class, Machine};
+use sendcat_actors::supervisor::Ended;
+use sendcat_actors::tree::Tree;
+use sendcat_actors::{
+    bulkhead, circuit_breaker, idempotency, job_queue, observe, rate_limiter, stream_log,
+};
+use sendcat_state::idempotency::Claimant;
+use sendcat_state::key::{Bucket, ClientKey, IdempotencyKey, ProviderId, TimedId};
 use sendcat_state::rate_window::{Admission, Limit};
+use sendcat_state::timestamp::Timestamp;
 
-use crate::support::{Disk, in_virtual_time, settle, tree_on};
+use crate::support::{
+    Disk, Echo, TOOL, in_virtual_time, job, millis, once, pass, restarts, seen, settle, stopwatch,
+    supervise, tree_of, tree_on, unsupervised,
+};
 
-const TEN_PER_MINUTE: Limit = Limit { calls: 10, per: Duration::from_secs(60) };
+pub(crate) const TEN_PER_MINUTE: Limit = Limit { calls: 10, per: Duration::from_secs(60) };
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
-fn caller(name: &str) -> ClientKey {
+pub(crate) fn caller(name: &str) -> ClientKey {
     ClientKey::session(Bucket::ChatStream, name)
 }
 
-fn left(admission: Result<Admission, AskError>) -> u64 {
+pub(crate) fn left(admission: Result<Admission, AskError>) -> u64 {
     match admission {
         Ok(Admission::Admitted { left, .. }) => left,
         other => panic!("not admitted: {other:?}"),
     }
 }
 
-fn strike(kind: FaultKind) -> Fault {
-    Fault { kind, after: 0, times: 1 }
+fn admit(_: u64) -> rate_limiter::Admit {
+    rate_limiter::Admit { key: caller("a"), limit: TEN_PER_MINUTE }
 }
 
-#[test]
-fn a_panic_while_applying_restores_the_counts_and_answers_what_was_queued() {
-    in_virtual_time(|| async {
-        let tree = tree_on(&Disk::default()).await;
-        let key = caller("a");
-        let shard = format!("rate_limiter-{}", key.shard());
-        assert_eq!(left(tree.limiter.admit(key, TEN_PER_MINUTE).await), 9);
-        assert!(tree.arm(&shard, strike(FaultKind::PanicApply)));
-        let (struck, queued) = tokio::join!(
-            tree.limiter.admit(key, TEN_PER_MINUTE),
-            tree.limiter.admit(key, TEN_PER_MINUTE),
+fn claim(number: u64) -> idempotency::Command {
+    let key = IdempotencyKey::whatsapp_message(&number.to_string());
+    idempotency::Command::Claim(Claimant(number), vec![key])
+}
+
+fn open(number: u64) -> stream_log::Command {
+    stream_log::Command::Open("thread".into(), TimedId::new(NOW, number))
+}
+
+/// Every concern once, on actors that no test strikes; how many gave no answer.
+async fn neighbours(tree: &Tree, struck: &str) -> usize {
+    let provider = ProviderId::ResendEmail;
+    let shards = tree.limiter.shards();
+    let mut errors = 0;
+    for _ in 0..20 {
+        let key = caller("neighbour");
+        let limit = Limit { calls: 1000, per: Duration::from_secs(60) };
+        let untouched = (key.shard() + 1) % shards.len();
+        errors += usize::from(
+            struck != shards[untouched].vitals().name()
+                && shards[untouched].ask(rate_limiter::Admit { key, limit }).await.is_err(),
         );
-        assert_eq!(struck, Err(AskError::Crashed));
-        assert_eq!(left(queued), 7, "the call whose turn crashed is counted, and none is lost");
-        let seen = tree.actors().into_iter().find(|view| view.name == shard).unwrap();
-        assert_eq!(seen.incarnation, 2);
-        let names: Vec<_> =
-            seen.restarts.iter().map(|(cause, times)| (cause.as_str(), *times)).collect();
-        assert_eq!(names, [("apply", 1)]);
-        assert_eq!(seen.last_panic.unwrap().message, "injected: apply panic");
-    });
+        errors += usize::from(
+            tree.circuits.circuit(provider).ask(circuit_breaker::Command::Gate).await.is_err(),
+        );
+        let acquired =
+            tree.bulkheads.bulkhead(provider).ask(bulkhead::Command::Acquire("n".into()));
+        errors += usize::from(acquired.await.is_err());
+        let elsewhere = struck != "idempotency";
+        errors += usize::from(elsewhere && tree.claims.actor().ask(claim(99)).await.is_err());
+        let newest = stream_log::Command::Newest("elsewhere".into());
+        let elsewhere = struck != "stream_log";
+        errors += usize::from(elsewhere && tree.answers.actor().ask(newest).await.is_err());
+        let nobodys = job_queue::Command::Claim("neighbour".into());
+        let elsewhere = struck != "job_queue";
+        errors += usize::from(elsewhere && tree.jobs.actor().ask(nobodys).await.is_err());
+        tokio::task::yield_now().await;
+    }
+    errors
 }
 
-#[test]
-fn a_panic_while_deciding_restarts_nothing() {
-    in_virtual_time(|| async {
-        let tree = tree_on(&Disk::default()).await;
-        let key = caller("a");
-        let shard = format!("rate_limiter-{}", key.shard());
-        assert_eq!(left(tree.limiter.admit(key, TEN_PER_MINUTE).await), 9);
-        tree.arm(&shard, strike(FaultKind::PanicDecide));
-        assert_eq!(tree.limiter.admit(key, TEN_PER_MINUTE).await, Err(AskError::Crashed));
-        assert_eq!(left(tree.limiter.admit(key, TEN_PER_MINUTE).await), 8);
-        let seen = tree.actors().into_iter().find(|view| view.name == shard).unwrap();
-        assert_eq!(seen.incarnation, 1);
-    });
+async fn quiet_tree(disk: &Disk) -> Tree {
+    tree_of(disk, Arc::new(Echo), |options| {
+        options.clock = ManualClock::at(NOW);
+        options.workers = 0;
+    })
+    .await
 }
 
-#[test]
-fn an_actor_whose_task_died_is_started_again_with_its_counts() {
-    in_virtual_time(|| async {
-        let tree = tree_on(&Disk::default()).await;
-        let key = caller("a");
-        let shard = format!("rate_limiter-{}", key.shard());
-        assert_eq!(left(tree.limiter.admit(key, TEN_PER_MINUTE).await), 9);
-        tree.arm(&shard, strike(FaultKind::PanicTimer));
-        tokio::time::advance(Duration::from_millis(300)).await;
-        settle().await;
-        assert_eq!(left(tree.limiter.admit(key, TEN_PER_MINUTE).await), 8);
-        let seen = tree.actors().into_iter().find(|view| view.name == shard).unwrap();
-        let names: Vec<_> =
-            seen.restarts.iter().map(|(cause, times)| (cause.as_str(), *times)).collect();
-        assert_eq!(names, [("death", 1)]);
-    });
-}
-
-#[test]
-fn a_slot_is_given_back_when_it_is_dropped_and_when_its_caller_vanished() {
-    in_virtual_time(|| async {
-        let tree = tree_on(&Disk::default()).await;
-        let provider = ProviderId::OpenrouterChat;
-        for _ in 0..1000 {
-            let asking = tree.bulkheads.acquire(provider, "vanishing");
-            // Polled once: asked, and gone before the answer is taken.
-            let gone = tokio::time::timeout(Duration::ZERO, asking).await;
-            drop(gone);
+/// Asks three commands; the second meets the fault, the third stands in line behind it.
+async fn meets<M: Machine>(
+    kind: FaultKind,
+    handle: impl Fn(&Tree) -> Handle<M>,
+    command: impl Fn(u64) -> M::Command,
+) {
+    let (disk, twins) = (Disk::default(), Disk::default());
+    let (tree, twin) = (quiet_tree(&disk).await, quiet_tree(&twins).await);
+    let (actor, unhurt) = (handle(&tree), handle(&twin));
+    let name = actor.vitals().name().to_owned();
+    assert!(actor.ask(command(1)).await.is_ok());
+    assert!(unhurt.ask(command(1)).await.is_ok());
+    assert!(tree.arm(&name, once(kind)));
+    let (incarnation, counted) = match kind {
+        FaultKind::PanicTimer => {
+            let (errors, ()) = tokio::join!(neighbours(&tree, &name), pass(millis(300)));
+            assert_eq!(errors, 0, "{name}");
+            assert!(actor.ask(command(3)).await.is_ok(), "{name} is back");
+            (2, "death")
         }
+        FaultKind::PanicDecide | FaultKind::PanicApply | FaultKind::Hang(_) => {
+            let (struck, queued, errors) = tokio::join!(
+                actor.ask(command(2)),
+                actor.ask(command(3)),
+                neighbours(&tree, &name)
+            );
+            assert_eq!(struck.err(), Some(AskError::Crashed), "{name}");
+            assert!(queued.is_ok(), "{name}: what was in line is answered");
+            assert_eq!(errors, 0, "{name}");
+            let decided = kind == FaultKind::PanicDecide;
+            if decided { (1, "decide") } else { (2, "apply") }
+        }
+    };
+    if kind == FaultKind::PanicApply {
+        // What was decided comes true, and is undone where nobody was given what it gives.
+        let answer = unhurt.ask(command(2)).await.unwrap_or_else(|error| panic!("{error}"));
+        assert!(unhurt.ask(command(3)).await.is_ok());
+        if let Some(undo) = M::undo(answer) {
+            let _ = unhurt.ask(undo).await;
+        }
+    } else {
+        assert!(unhurt.ask(command(3)).await.is_ok());
+    }
+    let _ = neighbours(&twin, &name).await;
+    settle().await;
+    let view = seen(&tree, &name);
+    assert_eq!((view.incarnation, view.mailbox_depth), (incarnation, 0), "{name}");
+    assert_eq!(restarts(&tree, &name), [(counted, 1)], "{name}");
+    tree.drain(Duration::from_secs(5)).await;
+    twin.drain(Duration::from_secs(5)).await;
+    if M::CLASS != Class::Passing {
+        assert_eq!(disk.form(&name), twins.form(&name), "{name} stands as one that was not struck");
+    }
+}
+
+async fn every_actor_meets(kind: FaultKind) {
+    let provider = ProviderId::OpenrouterChat;
+    meets(kind, |tree| tree.limiter.shards()[caller("a").shard()].clone(), admit).await;
+    let reset = |_| circuit_breaker::Command::Reset;
+    meets(kind, |tree| tree.circuits.circuit(provider).clone(), reset).await;
+    let acquire = |number: u64| bulkhead::Command::Acquire(format!("holder-{number}"));
+    meets(kind, |tree| tree.bulkheads.bulkhead(provider).clone(), acquire).await;
+    meets(kind, |tree| tree.claims.actor().clone(), claim).await;
+    let enqueue = |number| job_queue::Command::Enqueue(vec![job(TOOL, number)], Vec::new());
+    meets(kind, |tree| tree.jobs.actor().clone(), enqueue).await;
+    meets(kind, |tree| tree.answers.actor().clone(), open).await;
+}
+
+#[test]
+fn a_panic_while_deciding_restarts_no_actor_and_changes_nothing() {
+    in_virtual_time(|| every_actor_meets(FaultKind::PanicDecide));
+}
+
+#[test]
+fn a_panic_while_applying_restarts_one_actor_whose_state_is_what_was_decided() {
+    in_virtual_time(|| every_actor_meets(FaultKind::PanicApply));
+}
+
+#[test]
+fn an_actor_whose_task_died_is_started_again_with_its_state() {
+    in_virtual_time(|| every_actor_meets(FaultKind::PanicTimer));
+}
+
+#[test]
+fn the_last_panic_of_an_actor_is_shown_with_its_step_and_its_message() {
+    observe::note_panics();
+    in_virtual_time(|| async {
+        let tree = tree_on(&Disk::default()).await;
+        let shard = format!("rate_limiter-{}", caller("a").shard());
+        let mut shown = Vec::new();
+        for kind in [FaultKind::PanicDecide, FaultKind::PanicApply, FaultKind::PanicTimer] {
+            tree.arm(&shard, once(kind));
+            let _ = tree.limiter.admit(caller("a"), TEN_PER_MINUTE).await;
+            pass(millis(300)).await;
+            let panic = seen(&tree, &shard).last_panic.unwrap();
+            assert!(panic.location.unwrap().contains("faults.rs:"));
+            shown.push((panic.step, panic.message));
+        }
+        let wanted = [
+            ("decide", "injected: decide panic"),
+            ("apply", "injected: apply panic"),
+            ("task", "injected: timer panic"),
+        ];
+        assert_eq!(shown, wanted.map(|(step, message)| (step, message.to_owned())));
+    });
+}
+
+#[test]
+fn sv2_a_crash_loop_gives_up_rests_alone_and_is_reported() {
+    in_virtual_time(|| async {
+        let tree = tree_on(&Disk::default()).await;
+        let key = caller("a");
+        let shard = format!("rate_limiter-{}", key.shard());
+        let always = Fault { kind: FaultKind::PanicApply, after: 0, times: 100 };
+        tree.arm(&shard, always);
+        let mut crashes = 0;
+        let down = loop {
+            match tree.limiter.admit(key, TEN_PER_MINUTE).await {
+                Err(AskError::Crashed) => crashes += 1,
+                Err(AskError::Restarting { .. }) => pass(millis(5)).await,
+                answer => break answer,
+            }
+        };
+        assert_eq!((down, crashes), (Err(AskError::Down), 6), "five are borne in thirty seconds");
+        assert_eq!(seen(&tree, &shard).incarnation, 6);
+        assert_eq!(neighbours(&tree, &shard).await, 0);
+    });
+}
+
+#[test]
+fn restarts_in_a_row_wait_longer_each_time_and_a_quiet_minute_starts_anew() {
+    in_virtual_time(|| async {
+        let tree = tree_on(&Disk::default()).await;
+        let key = caller("a");
+        let shard = format!("rate_limiter-{}", key.shard());
+        let mut waits = Vec::new();
+        for round in 0..4 {
+            if round == 3 {
+                pass(Duration::from_secs(61)).await;
+            }
+            tree.arm(&shard, once(FaultKind::PanicApply));
+            let struck = tree.limiter.admit(key, TEN_PER_MINUTE).await;
+            assert_eq!(struck, Err(AskError::Crashed));
+            let began = stopwatch();
+            while tree.limiter.admit(key, TEN_PER_MINUTE).await.is_err() {
+                pass(millis(1)).await;
+            }
+            waits.push(u64::try_from(began.elapsed().as_millis()).unwrap());
+        }
+        let within = |wait: u64, least, most| (least..=most).contains(&wait);
+        assert!(
+            waits[0] <= 1 && within(waits[1], 39, 62) && within(waits[2], 79, 122),
+            "{waits:?}"
+        );
+        assert!(waits[3] <= 1, "{waits:?}");
+    });
+}
+
+#[test]
+fn a_root_that_lost_too_much_ends_the_process() {
+    in_virtual_time(|| async {
+        let (tree, root) = unsupervised(&Disk::default(), Arc::new(Echo), |_| {}).await;
+        let ended = supervise(root);
         settle().await;
-        let slots: Vec<_> = futures_util::future::join_all(
-            (0..4).map(|_| tree.bulkheads.acquire(provider, "staying")),
-        )
-        .await;
-        assert_eq!(slots.iter().filter(|slot| slot.is_ok()).count(), 3);
-        drop(slots);
-        settle().await;
-        assert_eq!(tree.bulkheads.bulkhead(provider).view().leases, []);
+        for shard in 0..4 {
+            let always = Fault { kind: FaultKind::PanicTimer, after: 0, times: 100 };
+            tree.arm(&format!("rate_limiter-{shard}"), always);
+            pass(Duration::from_secs(10)).await;
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(1), ended).await;
+        let gave_up = Ended::GaveUp { actor: "rate_limiter-3".into() };
+        assert_eq!(ended.unwrap().unwrap(), gave_up);
     });
 }

@@ -1,4 +1,16 @@
 //! The tree, whole, with no network: one thread, virtual time.
+#![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
+mod claims;
 mod containment;
+mod failure_direction;
+mod flood;
+mod journal;
+mod placement;
+mod recovery;
+mod shutdown;
+mod stream_log;
 mod support;
+mod twin;
+mod vanishing;
+mod workers;
