@@ -205,7 +205,7 @@ impl JobQueue {
             key: job.key.clone(),
             payload: job.payload.clone(),
             attempt: job.attempts + 1,
-            lease: LeaseId(self.next_lease),
+            lease: self.lease_at(now),
             ends,
             enqueued_at: job.enqueued_at,
         };
@@ -343,6 +343,13 @@ impl JobQueue {
         self.partition(kind).map_or(0, |partition| partition.running)
     }
 
+    /// The number of a lease given now. It follows the time as well as the count: a claim is not
+    /// waited for on its way to the disk, so a queue that is built again may have forgotten some,
+    /// and must not give their numbers anew.
+    fn lease_at(&self, now: Timestamp) -> LeaseId {
+        LeaseId(self.next_lease.max(now.as_millis()))
+    }
+
     /// The job, if that lease is the one that holds it and has not ended (JQ-2).
     fn held(&self, now: Timestamp, id: TimedId, lease: LeaseId) -> Option<&Job> {
         let job = self.jobs.get(&id)?;
@@ -399,8 +406,8 @@ impl Apply<JobChange> for JobQueue {
             }
             JobChange::Claimed { id, worker, at, ends } => {
                 self.unlist(*id);
-                let lease = LeaseId(self.next_lease);
-                self.next_lease += 1;
+                let lease = self.lease_at(*at);
+                self.next_lease = lease.0 + 1;
                 if let Some(job) = self.jobs.get_mut(id) {
                     job.attempts += 1;
                     let worker = worker.clone();

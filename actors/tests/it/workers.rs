@@ -155,8 +155,10 @@ fn jq2_an_attempt_whose_lease_was_lost_is_dropped_and_its_job_done_once_by_anoth
     in_virtual_time(|| async {
         let (begun, dropped) = (Count::default(), Count::default());
         let (begins, drops) = (begun.clone(), dropped.clone());
+        let (tell, lease) = std::sync::mpsc::channel();
         let runner = runs(move |job: ClaimedJob| {
             let first = begins.up() == 1;
+            let _ = tell.send(job.lease);
             let guard = first.then(|| Dropped(drops.clone()));
             async move {
                 let _guard = guard;
@@ -169,11 +171,8 @@ fn jq2_an_attempt_whose_lease_was_lost_is_dropped_and_its_job_done_once_by_anoth
         let tree = tree_with(&Disk::default(), runner).await;
         let taken_away = async {
             pass(millis(300)).await;
-            let held = tree
-                .jobs
-                .actor()
-                .ask(Command::GiveBack(job(TOOL, 1).id, sendcat_state::key::LeaseId(0)));
-            held.await.unwrap();
+            let lease = lease.try_recv().expect("the first attempt has begun");
+            tree.jobs.actor().ask(Command::GiveBack(job(TOOL, 1).id, lease)).await.unwrap();
         };
         let (ended, ()) = tokio::join!(tree.jobs.run(job(TOOL, 1), LONG), taken_away);
         assert_eq!(

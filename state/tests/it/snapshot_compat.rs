@@ -190,10 +190,10 @@ fn a_job_queue_of_version_1_goes_on_where_it_was() {
         ClaimAnswer::Claimed(job) => (job.key, job.attempt, job.lease),
         ClaimAnswer::Nothing { due_in } => (format!("nothing for {due_in:?}"), 0, LeaseId(0)),
     };
-    assert_eq!(claim(&mut queue, 30), ("key 2".into(), 1, LeaseId(1)));
+    assert_eq!(claim(&mut queue, 30), ("key 2".into(), 1, LeaseId(30)));
     assert_eq!(claim(&mut queue, 30), ("nothing for None".into(), 0, LeaseId(0)));
     queue.sweep(at(120), &queue_rules()).settle(&mut queue);
-    assert_eq!(claim(&mut queue, 120), ("key 1".into(), 2, LeaseId(2)));
+    assert_eq!(claim(&mut queue, 120), ("key 1".into(), 2, LeaseId(120)));
     let inbox = queue.view(JobKind::Inbox(InboxSource::Whatsapp));
     assert_eq!((inbox.queued, inbox.running), (1, 1));
 }

@@ -106,6 +106,8 @@ impl Ledger {
         if due > now {
             return ClaimAnswer::Nothing { due_in: Some(now.until(due)) };
         }
+        // A number not given before, and not below the time.
+        self.leases = self.leases.max(now.as_millis());
         let (lease, ends) = (LeaseId(self.leases), now.after(ms(30)));
         self.leases += 1;
         entry.attempts += 1;
