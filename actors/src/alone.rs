@@ -53,6 +53,9 @@ impl<M: Machine> Alone<M> {
             topology: Topology::Here,
             given_up: Default::default(),
             spare: None,
+            made: Vec::new(),
+            watchdog: Default::default(),
+            abandoned: Default::default(),
             placing: Arc::default(),
             journal,
         };

@@ -20,6 +20,8 @@ pub enum Step {
     Apply,
     /// Outside every guard, when time is told.
     Timer,
+    /// After a turn, when the next may begin.
+    Turned,
 }
 
 /// What strikes.
@@ -33,6 +35,8 @@ pub enum FaultKind {
     PanicTimer,
     /// The thread is blocked for so long.
     Hang(Duration),
+    /// The actor waits for so long and hears nothing, and its thread goes on.
+    Deaf(Duration),
 }
 
 impl FaultKind {
@@ -40,6 +44,7 @@ impl FaultKind {
     const fn step(self) -> Step {
         match self {
             Self::PanicDecide | Self::Hang(_) => Step::Decide,
+            Self::Deaf(_) => Step::Turned,
             Self::PanicApply => Step::Apply,
             Self::PanicTimer => Step::Timer,
         }
@@ -89,11 +94,27 @@ impl FaultBoard {
             return;
         }
         match self.due(step) {
-            None => {}
+            None | Some(FaultKind::Deaf(_)) => {}
             Some(FaultKind::Hang(span)) => std::thread::sleep(span),
             Some(FaultKind::PanicDecide) => panic!("injected: decide panic"),
             Some(FaultKind::PanicApply) => panic!("injected: apply panic"),
             Some(FaultKind::PanicTimer) => panic!("injected: timer panic"),
+        }
+    }
+
+    /// How long the actor is to be deaf from now on, if it is.
+    #[cfg(feature = "faults")]
+    pub(crate) fn deafness(&self) -> Option<Duration> {
+        let due = self.any.load(Ordering::Acquire).then(|| self.due(Step::Turned)).flatten();
+        match due {
+            Some(FaultKind::Deaf(span)) => Some(span),
+            Some(
+                FaultKind::Hang(_)
+                | FaultKind::PanicDecide
+                | FaultKind::PanicApply
+                | FaultKind::PanicTimer,
+            )
+            | None => None,
         }
     }
 
@@ -142,11 +163,11 @@ impl FromStr for ScheduledFault {
             "panic_decide" => FaultKind::PanicDecide,
             "panic_apply" => FaultKind::PanicApply,
             "panic_timer" => FaultKind::PanicTimer,
-            "hang" => {
+            "hang" | "deaf" => {
                 let millis = span.strip_suffix("ms").unwrap_or(span).parse();
-                FaultKind::Hang(Duration::from_millis(
-                    millis.map_err(|_| wrong("a hang needs its milliseconds"))?,
-                ))
+                let millis = millis.map_err(|_| wrong("a hang needs its milliseconds"))?;
+                let span = Duration::from_millis(millis);
+                if kind == "hang" { FaultKind::Hang(span) } else { FaultKind::Deaf(span) }
             }
             _ => return Err(wrong("no such kind")),
         };

@@ -20,7 +20,7 @@ use crate::clock::SharedClock;
 use crate::failure::AskError;
 use crate::journal::Journal;
 use crate::machine::Machine;
-use crate::observe::{Status, Vitals};
+use crate::observe::{Era, Status, Vitals};
 use crate::shell::{Notice, Shell};
 use crate::supervisor::{Place, Reports, Subtree};
 
@@ -46,7 +46,7 @@ pub(crate) struct Cell<M: Machine> {
     /// What was told and died with a mailbox before its turn came.
     parked: Mutex<Vec<M::Command>>,
     /// Whether a tick is in the mailbox: a deaf actor is not told the time twice.
-    ticking: Arc<AtomicBool>,
+    pub(crate) ticking: Arc<AtomicBool>,
     /// Whether a snapshot was handed to the journal and did not reach the disk.
     pub(crate) save_failed: Arc<AtomicBool>,
     /// Whether the machine has forgotten what holders of the last process held.
@@ -178,11 +178,12 @@ impl Drop for Ticket {
 /// One place in a queue, given back when dropped.
 struct DepthPermit {
     vitals: Arc<Vitals>,
+    era: Era,
 }
 
 impl Drop for DepthPermit {
     fn drop(&mut self) {
-        self.vitals.leave();
+        self.vitals.leave(self.era);
     }
 }
 
@@ -191,8 +192,8 @@ impl<M: Machine> Cell<M> {
     /// was admitted before.
     pub(crate) fn tell(self: &Arc<Self>, command: M::Command) {
         let now = self.around.clock.now();
-        self.vitals.enter(now);
-        let permit = DepthPermit { vitals: Arc::clone(&self.vitals) };
+        let era = self.vitals.enter(now);
+        let permit = DepthPermit { vitals: Arc::clone(&self.vitals), era };
         let body = Some(Body { command, reply: None });
         let told = Some(Arc::clone(self));
         self.post(Envelope { body, asked_at: now, told, _permit: permit });
@@ -215,6 +216,11 @@ impl<M: Machine> Cell<M> {
     }
 
     /// Tells the actor that time has passed, unless it has yet to hear so.
+    /// Whether something waits for the actor, a tick included.
+    pub(crate) fn has_work(&self) -> bool {
+        self.vitals.depth() > 0 || self.ticking.load(Ordering::Acquire)
+    }
+
     pub(crate) fn post_tick(&self) {
         if !self.ticking.swap(true, Ordering::AcqRel) {
             self.post_notice(Notice::Tick(Ticket(Arc::clone(&self.ticking))));
@@ -282,10 +288,10 @@ impl<M: Machine> Handle<M> {
         let now = self.cell.around.clock.now();
         self.check_status(now)?;
         let vitals = &self.cell.vitals;
-        if !vitals.enter_below(M::QUEUE_CAP, now) {
+        let Some(era) = vitals.enter_below(M::QUEUE_CAP, now) else {
             return Err(AskError::Overloaded);
-        }
-        let permit = DepthPermit { vitals: Arc::clone(vitals) };
+        };
+        let permit = DepthPermit { vitals: Arc::clone(vitals), era };
         let (to, answer) = oneshot::channel();
         let reply = Some(Reply { to, cell: Arc::clone(&self.cell) });
         let body = Some(Body { command, reply });

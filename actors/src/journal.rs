@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::SharedClock;
 use crate::failure::AskError;
 use crate::machine::Machine;
-use crate::observe::{Status, Vitals};
+use crate::observe::{Era, Status, Vitals};
 
 /// Jobs that may wait for the disk.
 const QUEUE_CAP: usize = 8192;
@@ -162,7 +162,7 @@ impl Room<'_> {
         append: Append,
         done: impl FnOnce(Result<(), NotDurable>) + Send + 'static,
     ) {
-        self.shared.vitals.enter(self.shared.clock.now());
+        let _ = self.shared.vitals.enter(self.shared.clock.now());
         self.permit.send(Job::Append(append, Box::new(done)));
     }
 }
@@ -341,7 +341,7 @@ impl Journal {
 
     fn post(&self, job: Job) -> Result<(), AskError> {
         let permit = self.jobs.try_reserve().map_err(|_| AskError::Overloaded)?;
-        self.shared.vitals.enter(self.shared.clock.now());
+        let _ = self.shared.vitals.enter(self.shared.clock.now());
         permit.send(job);
         Ok(())
     }
@@ -414,7 +414,7 @@ impl Writer {
         let size = group.len();
         self.commit(group);
         for _ in 0..size {
-            self.shared.vitals.leave();
+            self.shared.vitals.leave(Era::FIRST);
         }
         self.shared.vitals.step_ends();
     }

@@ -27,3 +27,4 @@ pub mod stream_log;
 pub mod supervisor;
 mod tool_worker;
 pub mod tree;
+mod watchdog;

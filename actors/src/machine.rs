@@ -71,6 +71,8 @@ pub trait Machine:
     const PUBLISH: Publish = Publish::OnTick;
     /// How long a caller waits for an answer.
     const ASK_DEADLINE: Duration;
+    /// How long it may stand still with work waiting before it is taken for hung.
+    const HANG_AFTER: Duration = Duration::from_secs(2);
     /// Commands that may be inside at once.
     const QUEUE_CAP: usize = 4096;
 

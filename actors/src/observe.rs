@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::panic::PanicHookInfo;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sendcat_state::timestamp::Timestamp;
@@ -123,6 +123,23 @@ pub struct ActorView {
     pub handled: u64,
 }
 
+/// Between two abandonments of an actor's thread: what came in during one does not count in the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Era(u32);
+
+impl Era {
+    /// The only era of what is never abandoned.
+    pub(crate) const FIRST: Self = Self(0);
+}
+
+fn era(depth: u64) -> Era {
+    Era(u32::try_from(depth >> 32).expect("the high half fits"))
+}
+
+fn inside(depth: u64) -> usize {
+    usize::try_from(depth & u64::from(u32::MAX)).unwrap_or(usize::MAX)
+}
+
 /// The counters behind an [`ActorView`].
 #[derive(Debug)]
 pub struct Vitals {
@@ -131,7 +148,8 @@ pub struct Vitals {
     incarnation: AtomicU64,
     /// The incarnation that the task alive now was started as.
     launched: AtomicU64,
-    depth: AtomicUsize,
+    /// The era in the high half, commands inside in the low half.
+    depth: AtomicU64,
     handled: AtomicU64,
     /// Bumped when a step begins and when it ends.
     progress: AtomicU64,
@@ -153,7 +171,7 @@ impl Vitals {
             status: AtomicU8::new(Status::Starting as u8),
             incarnation: AtomicU64::new(0),
             launched: AtomicU64::new(0),
-            depth: AtomicUsize::new(0),
+            depth: AtomicU64::new(0),
             handled: AtomicU64::new(0),
             progress: AtomicU64::new(0),
             busy_since_ms: AtomicU64::new(0),
@@ -212,27 +230,22 @@ impl Vitals {
 
     /// Commands inside.
     pub fn depth(&self) -> usize {
-        self.depth.load(Ordering::Acquire)
+        inside(self.depth.load(Ordering::Acquire))
     }
 
     /// Lets one more command in if fewer than `cap` are inside.
-    pub(crate) fn enter_below(&self, cap: usize, now: Timestamp) -> bool {
-        let entered = self
-            .depth
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |depth| {
-                (depth < cap).then_some(depth + 1)
-            })
-            .is_ok();
-        if entered {
-            self.note_work(now);
-        }
-        entered
+    pub(crate) fn enter_below(&self, cap: usize, now: Timestamp) -> Option<Era> {
+        let entered = self.depth.fetch_update(Ordering::AcqRel, Ordering::Acquire, |depth| {
+            (inside(depth) < cap).then_some(depth + 1)
+        });
+        self.note_work(now);
+        entered.ok().map(era)
     }
 
     /// Lets one more command in, whatever is inside: for what must never be refused.
-    pub(crate) fn enter(&self, now: Timestamp) {
-        self.depth.fetch_add(1, Ordering::AcqRel);
+    pub(crate) fn enter(&self, now: Timestamp) -> Era {
         self.note_work(now);
+        era(self.depth.fetch_add(1, Ordering::AcqRel))
     }
 
     fn note_work(&self, now: Timestamp) {
@@ -240,10 +253,23 @@ impl Vitals {
         let _ = self.oldest_ms.compare_exchange(0, ms, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    pub(crate) fn leave(&self) {
-        if self.depth.fetch_sub(1, Ordering::AcqRel) == 1 {
+    /// A command is no longer inside. One that came in before the actor's thread was abandoned
+    /// does not count any more.
+    pub(crate) fn leave(&self, came_in: Era) {
+        let left = self.depth.fetch_update(Ordering::AcqRel, Ordering::Acquire, |depth| {
+            (era(depth) == came_in && inside(depth) > 0).then(|| depth - 1)
+        });
+        if left.is_ok_and(|before| inside(before) == 1) {
             self.oldest_ms.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// The actor's thread is left to itself with whatever is inside.
+    pub(crate) fn abandon(&self) {
+        let next = |depth: u64| Some((depth >> 32).wrapping_add(1) << 32);
+        let _ = self.depth.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        self.busy_since_ms.store(0, Ordering::Relaxed);
+        self.oldest_ms.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn step_begins(&self, now: Timestamp, asked_at: Timestamp) {
@@ -256,6 +282,11 @@ impl Vitals {
         self.handled.fetch_add(1, Ordering::Relaxed);
         self.progress.fetch_add(1, Ordering::Relaxed);
         self.busy_since_ms.store(0, Ordering::Relaxed);
+    }
+
+    /// The actor moved without having been asked for anything.
+    pub(crate) fn moved(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A number that moves while the actor does.

@@ -36,6 +36,9 @@ impl Machine for RateShard {
     const KIND: &'static str = "rate_shard";
     const CLASS: Class = Class::Snapshotted;
     const ASK_DEADLINE: Duration = Duration::from_millis(250);
+    // Shards live on the threads that serve HTTP, where a machine without a core to spare can
+    // leave a thread alone for a quarter of a second.
+    const HANG_AFTER: Duration = Duration::from_secs(1);
 
     fn fresh() -> Self {
         Self::new(DEFAULT_CAPACITY)

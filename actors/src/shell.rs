@@ -541,6 +541,10 @@ impl<M: Machine> Handler<Envelope<M>> for Shell<M> {
             self.turn(body, ctx);
         }
         self.cell.vitals.step_ends();
+        #[cfg(feature = "faults")]
+        if let Some(span) = self.cell.faults.deafness() {
+            ctx.wait(tokio::time::sleep(span).into_actor(self));
+        }
         self.since_yield += 1;
         if self.since_yield >= FAIR_SHARE {
             self.since_yield = 0;
@@ -573,7 +577,9 @@ impl<M: Machine> Handler<Notice> for Shell<M> {
     type Result = ();
 
     fn handle(&mut self, notice: Notice, ctx: &mut Context<Self>) {
+        self.cell.vitals.moved();
         match notice {
+            Notice::Tick(_) if self.is_superseded() => ctx.terminate(),
             Notice::Tick(_ticket) => self.tick(ctx),
             // Every commit of a failed group says so; the first rebuilds.
             Notice::Rebuild { incarnation }

@@ -9,6 +9,7 @@
 //! - SV-2: a crash loop gives up and alerts.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,9 +24,13 @@ use crate::journal::Journal;
 use crate::machine::Machine;
 use crate::observe::{CaughtPanic, Cause, Status, Vitals};
 use crate::shell::{Notice, Shell};
+use crate::watchdog::{Abandoned, MOST_ABANDONED, Sight, Watchdog};
 
 /// How often time is told to the actors.
 const TICK: Duration = Duration::from_millis(250);
+
+/// How often the watchdog looks.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What the root bears before the process gives up: subtrees given up in five minutes.
 const ROOT: Intensity = Intensity { max: 3, period: Duration::from_secs(300) };
@@ -76,16 +81,36 @@ impl Subtree {
 #[derive(Clone, Debug)]
 pub enum Place {
     /// On an arbiter's thread.
-    Arbiter(ArbiterHandle),
+    Arbiter {
+        /// Tells the thread from others.
+        id: u64,
+        /// The way to it.
+        arbiter: ArbiterHandle,
+    },
     /// On the thread of whoever starts it: a test with everything on one.
     Here,
 }
 
 impl Place {
+    /// The thread of that arbiter.
+    pub(crate) fn on(arbiter: ArbiterHandle) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self::Arbiter { id: NEXT.fetch_add(1, Ordering::Relaxed), arbiter }
+    }
+
+    /// Whether this is the same thread as that; on one thread everything is.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Arbiter { id, .. }, Self::Arbiter { id: other, .. }) => id == other,
+            (Self::Here, Self::Here) => false,
+            (Self::Arbiter { .. }, Self::Here) | (Self::Here, Self::Arbiter { .. }) => false,
+        }
+    }
+
     /// Runs `start` there. `false` if that thread is gone.
     pub(crate) fn run(&self, start: impl FnOnce() + Send + 'static) -> bool {
         match self {
-            Self::Arbiter(arbiter) => arbiter.spawn_fn(start),
+            Self::Arbiter { arbiter, .. } => arbiter.spawn_fn(start),
             Self::Here => {
                 start();
                 true
@@ -95,7 +120,7 @@ impl Place {
 
     pub(crate) fn is_there(&self) -> bool {
         match self {
-            Self::Arbiter(arbiter) => arbiter.alive(),
+            Self::Arbiter { arbiter, .. } => arbiter.alive(),
             Self::Here => true,
         }
     }
@@ -156,6 +181,8 @@ pub(crate) trait Supervised: Send + Sync {
     fn place(&self) -> Option<Place>;
     /// Tells it that time has passed.
     fn tick(&self);
+    /// What the watchdog is to know of it; `None` if it is not watched.
+    fn sight(&self) -> Option<Sight>;
     /// Has it finish; the answer says that everything asked before was done.
     fn drain(&self) -> oneshot::Receiver<()>;
     fn faults(&self) -> &crate::faults::FaultBoard;
@@ -173,6 +200,8 @@ impl<M: Machine> Supervised for Cell<M> {
     fn start(self: Arc<Self>, place: Place) -> bool {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place.clone());
         let incarnation = self.vitals.next_launch();
+        // A tick that hangs with the one before must not keep this one from being told the time.
+        self.ticking.store(false, Ordering::Release);
         self.vitals.restarting_until(self.around.clock.now());
         place.run(move || Shell::launch(self, incarnation))
     }
@@ -183,6 +212,11 @@ impl<M: Machine> Supervised for Cell<M> {
 
     fn tick(&self) {
         self.post_tick();
+    }
+
+    fn sight(&self) -> Option<Sight> {
+        let progress = self.vitals.progress();
+        Some(Sight { progress, has_work: self.has_work(), limit: M::HANG_AFTER })
     }
 
     fn drain(&self) -> oneshot::Receiver<()> {
@@ -223,9 +257,13 @@ pub struct Supervisor {
     pub(crate) given_up: Failures,
     /// A thread made for actors whose own were gone.
     pub(crate) spare: Option<Arbiter>,
+    /// Threads made in the place of those that hang.
+    pub(crate) made: Vec<Arbiter>,
     /// Held by whoever gives an actor a thread, so that no two do at once.
     pub(crate) placing: Arc<Mutex<()>>,
     pub(crate) journal: Journal,
+    pub(crate) watchdog: Watchdog,
+    pub(crate) abandoned: Abandoned,
 }
 
 impl Supervisor {
@@ -233,8 +271,8 @@ impl Supervisor {
     /// too much has failed.
     pub async fn run(mut self, stop: oneshot::Receiver<()>) -> Ended {
         let ended = self.supervise(stop).await;
-        if let Some(spare) = self.spare.take() {
-            spare.stop();
+        for arbiter in self.spare.take().into_iter().chain(self.made.drain(..)) {
+            arbiter.stop();
         }
         ended
     }
@@ -242,6 +280,8 @@ impl Supervisor {
     async fn supervise(&mut self, mut stop: oneshot::Receiver<()>) -> Ended {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -259,6 +299,11 @@ impl Supervisor {
                     }
                     None => return Ended::Stopped,
                 },
+                _ = looks.tick() => {
+                    if let Some(actor) = self.look_for_hangs() {
+                        return Ended::GaveUp { actor };
+                    }
+                }
                 _ = ticks.tick() => {
                     self.journal.probe();
                     self.actors.values().for_each(|actor| actor.tick());
@@ -304,6 +349,64 @@ impl Supervisor {
         Verdict::Restart
     }
 
+    /// Starts elsewhere what lives on a thread with an actor that hangs (L3). The name of the actor
+    /// with which too much was given up, if one was.
+    fn look_for_hangs(&mut self) -> Option<String> {
+        let now = self.clock.now();
+        let actors: Vec<_> = self.actors.values().cloned().collect();
+        for actor in actors {
+            let (name, running) = (actor.vitals().name(), actor.vitals().status());
+            let Some(sight) = actor.sight().filter(|_| running == Status::Running) else {
+                self.watchdog.forget(name);
+                continue;
+            };
+            if self.watchdog.sees(now, name, sight) && self.on_hang(now, &actor) == Verdict::GiveUp
+            {
+                return Some(name.to_owned());
+            }
+        }
+        None
+    }
+
+    fn on_hang(&mut self, now: Timestamp, hung: &Arc<dyn Supervised>) -> Verdict {
+        let Some(place) = hung.place() else { return Verdict::Restart };
+        let _placing = Arc::clone(&self.placing);
+        let _placing = _placing.lock().unwrap_or_else(PoisonError::into_inner);
+        tracing::error!(actor = hung.vitals().name(), "an actor hangs and its thread is abandoned");
+        hung.vitals().count_restart(Cause::Hang);
+        if hung.subtree().failed(now) == Verdict::GiveUp {
+            hung.vitals().set_status(Status::Down);
+            let subtree = Arc::clone(hung.subtree());
+            return self.on_give_up(hung.vitals().name(), subtree.name, subtree.escalation);
+        }
+        let neighbours: Vec<_> = self
+            .actors
+            .values()
+            .filter(|actor| actor.place().is_some_and(|other| other.is_same(&place)))
+            .filter(|actor| !matches!(actor.vitals().status(), Status::Stopped | Status::Down))
+            .cloned()
+            .collect();
+        let moving = if neighbours.is_empty() { vec![Arc::clone(hung)] } else { neighbours };
+        let elsewhere = self.abandon(place);
+        for actor in moving {
+            self.watchdog.forget(actor.vitals().name());
+            actor.vitals().abandon();
+            actor.start(elsewhere.clone());
+        }
+        if self.abandoned.count() > MOST_ABANDONED { Verdict::GiveUp } else { Verdict::Restart }
+    }
+
+    /// Leaves a thread to itself, and makes one in its place.
+    fn abandon(&mut self, place: Place) -> Place {
+        let Place::Arbiter { .. } = &place else { return Place::Here };
+        let back = self.abandoned.add();
+        place.run(move || back.store(true, Ordering::Release));
+        let arbiter = Arbiter::new();
+        let elsewhere = Place::on(arbiter.handle());
+        self.made.push(arbiter);
+        elsewhere
+    }
+
     fn on_give_up(&mut self, actor: &str, subtree: &str, escalation: Escalation) -> Verdict {
         tracing::error!(actor, subtree, ?escalation, "an actor failed too often and was given up");
         match escalation {
@@ -319,7 +422,7 @@ impl Supervisor {
             crate::tree::Topology::Threads { .. } => {
                 let alive = self.spare.take().filter(|spare| spare.handle().alive());
                 let arbiter = self.spare.insert(alive.unwrap_or_else(Arbiter::new));
-                Place::Arbiter(arbiter.handle())
+                Place::on(arbiter.handle())
             }
         }
     }

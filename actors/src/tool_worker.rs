@@ -18,9 +18,10 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::handle::Around;
 use crate::job_queue::{JobEnd, Jobs};
-use crate::observe::{CaughtPanic, Cause, Status, Vitals};
+use crate::observe::{CaughtPanic, Cause, Era, Status, Vitals};
 use crate::ports::{Attempt, JobRunner};
 use crate::supervisor::{Down, Place, Reports, Subtree, Supervised};
+use crate::watchdog::Sight;
 
 /// The longest a worker goes without asking for work, should a notification get lost.
 const POLL: Duration = Duration::from_millis(250);
@@ -76,9 +77,11 @@ impl Worker {
         self.drained.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn work(self: Arc<Self>) {
+    async fn work(self: Arc<Self>, incarnation: u64) {
         let mut failures = 0;
-        while !self.draining.load(Ordering::Acquire) {
+        // One whose thread was abandoned has a successor when it wakes.
+        let current = |worker: &Self| worker.vitals.launched() == incarnation;
+        while current(&self) && !self.draining.load(Ordering::Acquire) {
             match self.jobs.claim(self.vitals.name()).await {
                 Ok(ClaimAnswer::Claimed(job)) => {
                     failures = 0;
@@ -188,20 +191,20 @@ fn failed(error: &str) -> Attempt {
 }
 
 /// Counts a job as work inside, also if the worker dies at it.
-struct AtWork<'a>(&'a Vitals);
+struct AtWork<'a>(&'a Vitals, Era);
 
 impl<'a> AtWork<'a> {
     fn begin(vitals: &'a Vitals, now: Timestamp) -> Self {
-        vitals.enter(now);
+        let era = vitals.enter(now);
         vitals.step_begins(now, now);
-        Self(vitals)
+        Self(vitals, era)
     }
 }
 
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
         self.0.step_ends();
-        self.0.leave();
+        self.0.leave(self.1);
     }
 }
 
@@ -237,14 +240,15 @@ impl Supervised for Worker {
 
     fn start(self: Arc<Self>, place: Place) -> bool {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place.clone());
+        let incarnation = self.vitals.next_launch();
         place.run(move || {
-            let down = Some(Down::of(self.vitals.name(), self.vitals.next_launch()));
+            let down = Some(Down::of(self.vitals.name(), incarnation));
             let reports = self.around.reports.clone();
             let sentinel = Sentinel { worker: Arc::clone(&self), down, reports };
             self.vitals.set_status(Status::Running);
             actix_rt::spawn(async move {
                 let _sentinel = sentinel;
-                self.work().await;
+                self.work(incarnation).await;
             });
         })
     }
@@ -254,6 +258,11 @@ impl Supervised for Worker {
     }
 
     fn tick(&self) {}
+
+    fn sight(&self) -> Option<Sight> {
+        // A job may take its time; the queue's lease watches it.
+        None
+    }
 
     fn drain(&self) -> oneshot::Receiver<()> {
         let (done, drained) = oneshot::channel();

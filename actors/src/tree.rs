@@ -166,6 +166,9 @@ impl Tree {
             topology: tree.inner.topology,
             given_up: Default::default(),
             spare: None,
+            made: Vec::new(),
+            watchdog: Default::default(),
+            abandoned: Default::default(),
             placing: Arc::clone(&tree.inner.placing),
             journal: tree.journal.clone(),
         };
@@ -180,7 +183,7 @@ impl Tree {
             return;
         };
         let share = SHARDS.div_ceil(workers.max(1));
-        let here = Place::Arbiter(Arbiter::current());
+        let here = Place::on(Arbiter::current());
         let _placing = self.inner.placing.lock().unwrap_or_else(PoisonError::into_inner);
         let homeless = self
             .limiter
@@ -454,7 +457,7 @@ impl Places {
             Topology::Here => Place::Here,
             Topology::Threads { .. } => {
                 let arbiter = Arbiter::new();
-                let place = Place::Arbiter(arbiter.handle());
+                let place = Place::on(arbiter.handle());
                 self.arbiters.push(arbiter);
                 place
             }

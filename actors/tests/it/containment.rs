@@ -113,7 +113,8 @@ async fn meets<M: Machine>(
             assert!(actor.ask(command(3)).await.is_ok(), "{name} is back");
             (2, "death")
         }
-        FaultKind::PanicDecide | FaultKind::PanicApply | FaultKind::Hang(_) => {
+        FaultKind::Hang(_) | FaultKind::Deaf(_) => unreachable!("hang.rs proves these"),
+        FaultKind::PanicDecide | FaultKind::PanicApply => {
             let (struck, queued, errors) = tokio::join!(
                 actor.ask(command(2)),
                 actor.ask(command(3)),

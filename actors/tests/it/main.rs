@@ -5,6 +5,7 @@ mod claims;
 mod containment;
 mod failure_direction;
 mod flood;
+mod hang;
 mod journal;
 mod placement;
 mod recovery;
