@@ -1,4 +1,9 @@
 //! The service from outside: real processes, real HTTP, whole answers.
 
+mod chat_refusals;
+mod config_refusals;
+mod cors;
+mod page;
+mod sessions;
 mod smoke;
 mod support;
