@@ -1,6 +1,8 @@
 //! The service from outside: real processes, real HTTP, whole answers.
 
+mod chat_failures;
 mod chat_refusals;
+mod chat_stream;
 mod config_refusals;
 mod cors;
 mod page;
