@@ -249,12 +249,13 @@ impl Driver {
         let mut running = FuturesUnordered::new();
         for call in calls {
             let (jobs, wait) = (self.engine.parts.jobs.clone(), self.engine.parts.tool_wait);
+            let wanted = self.engine.parts.wanted.clone();
             let id = TimedId::new(self.engine.parts.clock.now(), random());
             running.push(async move {
                 let ran = match ToolKind::from_name(&call.name) {
                     Some(kind) => {
                         let order = ToolOrder { kind, input: call.input, id };
-                        tools::order(jobs, order, wait).await
+                        tools::order(jobs, &wanted, order, wait).await
                     }
                     None => Err("There is no such tool.".to_owned()),
                 };

@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::driver::Driver;
-use super::tools;
+use super::tools::{self, Wanted};
 use super::turn::{Failure, Opening};
 use crate::config::{ChatRules, Openrouter, fixed};
 use crate::contract::body::{BodyError, Issue};
@@ -129,6 +129,8 @@ pub struct Parts {
     pub answers: Answers,
     /// The queue of tools.
     pub jobs: Jobs,
+    /// Which of them are waited for.
+    pub wanted: Wanted,
     /// Threads and messages.
     pub journal: Journal,
     /// The time.

@@ -13,6 +13,8 @@ use crate::support::scene::{Scene, until};
 const MODEL: &str = "openrouter_chat";
 const SEARCH: &str = "serper_search";
 
+const LINE: &str = "a long line of text ";
+
 fn kinds(parts: &[Value]) -> Vec<&str> {
     parts.iter().map(|part| part["type"].as_str().expect("a part has a type")).collect()
 }
@@ -223,9 +225,7 @@ fn whoever_goes_away_takes_the_call_and_the_slot_along() {
     searching.until("tool-input-available");
     until("the search is under way", || scene.stand_ins.count(SEARCH, "inFlight") == 1);
     drop(searching);
-    until("the slot is back", || {
-        scene.snapshot()["bulkheads"][MODEL]["inFlight"].as_u64() == Some(0)
-    });
+    gone(SEARCH, 0);
     until("what was done is stored as cut", || {
         scene.messages("tool").get(1).is_some_and(|answer| answer["status"] == "cut")
     });
@@ -258,16 +258,14 @@ fn two_answers_of_one_thread_run_beside_each_other() {
     scene.settles();
 }
 
-/// A model that says these texts, a chunk each, whatever it is asked; for as many answers as it
-/// is called.
-fn model_that_says(chunks: Vec<String>) -> String {
+/// A model that answers every call with these choices, a chunk each.
+fn model_that_sends(deltas: &[Value]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let delta = |text: &String| json!({"choices": [{"index": 0, "delta": {"content": text}}]});
+    let chunk = |delta: &Value| json!({"choices": [{"index": 0, "delta": delta}]});
     let stop = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
-    let mut events: Vec<Value> = chunks.iter().map(delta).collect();
-    events.push(stop);
-    let body: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    let events = deltas.iter().map(chunk).chain([stop]);
+    let body: String = events.map(|event| format!("data: {event}\n\n")).collect();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let mut asked = [0; 64 * 1024];
@@ -283,8 +281,8 @@ fn model_that_says(chunks: Vec<String>) -> String {
 
 #[test]
 fn a_part_of_200_kb_is_streamed_and_stored_whole() {
-    let text = "a long line of text ".repeat(10_000);
-    let url = model_that_says(vec![text.clone(), " and a short one".to_owned()]);
+    let text = LINE.repeat(10_000);
+    let url = model_that_sends(&[json!({"content": text}), json!({"content": " and a short one"})]);
     let scene = Scene::with(&[("OPENROUTER_BASE_URL", &url)]);
     let answer = scene.ask("t", "hello");
     let whole = format!("{text} and a short one");
@@ -294,7 +292,7 @@ fn a_part_of_200_kb_is_streamed_and_stored_whole() {
 
 #[test]
 fn an_answer_that_outgrows_its_log_is_ended_in_order() {
-    let url = model_that_says(vec!["a long line of text ".repeat(10_000); 25]);
+    let url = model_that_sends(&vec![json!({"content": LINE.repeat(10_000)}); 25]);
     let scene = Scene::with(&[("OPENROUTER_BASE_URL", &url)]);
     let answer = scene.ask("t", "hello");
     let parts = answer.parts();
@@ -304,6 +302,20 @@ fn an_answer_that_outgrows_its_log_is_ended_in_order() {
     assert_eq!(code, &json!({"code": "upstream_too_long"}));
     assert!(answer.body.len() <= 4 * 1024 * 1024 + 4096, "{}", answer.body.len());
     assert_eq!(scene.messages("t")[1]["status"], "cut");
+    scene.settles();
+}
+
+#[test]
+fn a_text_that_outgrows_the_log_in_a_chunk_that_goes_on_to_think_is_ended_in_order_too() {
+    let text = LINE.repeat(10_000);
+    let mut deltas = vec![json!({"content": text}); 20];
+    deltas.push(json!({"content": text, "reasoning": "and now"}));
+    deltas.push(json!({"reasoning": text}));
+    let url = model_that_sends(&deltas);
+    let scene = Scene::with(&[("OPENROUTER_BASE_URL", &url)]);
+    let parts = scene.ask("t", "hello").parts();
+    let error = parts.iter().find(|part| part["type"] == "data-error").expect("it is told");
+    assert_eq!(error["data"], json!({"code": "upstream_too_long"}));
     scene.settles();
 }
 

@@ -9,3 +9,4 @@ mod page;
 mod sessions;
 mod smoke;
 mod support;
+mod thread_messages;
