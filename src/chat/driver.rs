@@ -316,15 +316,16 @@ impl Driver {
         if parts.is_empty() {
             return next;
         }
-        let full = parts.iter().any(|part| {
-            let bytes = part.to_sse().into();
-            let kept = if may_be_dropped(part) {
-                self.writer.write([bytes])
-            } else {
-                self.writer.write_closing([bytes])
+        let mut full = false;
+        for part in &parts {
+            // What is missing in a full log are deltas alone, never a start or an end.
+            let kept = match (may_be_dropped(part), full) {
+                (true, true) => continue,
+                (true, false) => self.writer.write([part.to_sse().into()]),
+                (false, _) => self.writer.write_closing([part.to_sse().into()]),
             };
-            kept == Append::Full
-        });
+            full |= kept == Append::Full;
+        }
         if let Some(started) = self.started.take() {
             // A caller that is gone is noticed as a reader that is gone.
             let _ = started.send(Ok(()));

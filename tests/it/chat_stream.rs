@@ -291,7 +291,7 @@ fn a_part_of_200_kb_is_streamed_and_stored_whole() {
 }
 
 #[test]
-fn an_answer_that_outgrows_its_log_is_ended_in_order() {
+fn an_answer_that_grows_too_long_is_ended_in_order() {
     let url = model_that_sends(&vec![json!({"content": LINE.repeat(10_000)}); 25]);
     let scene = Scene::with(&[("OPENROUTER_BASE_URL", &url)]);
     let answer = scene.ask("t", "hello");
@@ -306,11 +306,11 @@ fn an_answer_that_outgrows_its_log_is_ended_in_order() {
 }
 
 #[test]
-fn a_text_that_outgrows_the_log_in_a_chunk_that_goes_on_to_think_is_ended_in_order_too() {
-    let text = LINE.repeat(10_000);
-    let mut deltas = vec![json!({"content": text}); 20];
-    deltas.push(json!({"content": text, "reasoning": "and now"}));
-    deltas.push(json!({"reasoning": text}));
+fn thoughts_that_outgrow_the_log_in_the_chunk_of_the_first_word_are_ended_in_order_too() {
+    // A letter that takes six in the stream: the log is full long before the answer is too long.
+    let thought = "\u{1}".repeat(150_000);
+    let mut deltas = vec![json!({"reasoning": thought}); 4];
+    deltas.push(json!({"reasoning": thought, "content": "hello"}));
     let url = model_that_sends(&deltas);
     let scene = Scene::with(&[("OPENROUTER_BASE_URL", &url)]);
     let parts = scene.ask("t", "hello").parts();
