@@ -9,6 +9,7 @@
 //! - A stream that began ends in `finish` or `abort`, then `[DONE]`, whatever happens in here.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -248,14 +249,13 @@ impl Driver {
     async fn run_tools(&mut self, calls: Vec<ToolCall>) -> Next {
         let mut running = FuturesUnordered::new();
         for call in calls {
-            let (jobs, wait) = (self.engine.parts.jobs.clone(), self.engine.parts.tool_wait);
-            let wanted = self.engine.parts.wanted.clone();
+            let parts = Arc::clone(&self.engine.parts);
             let id = TimedId::new(self.engine.parts.clock.now(), random());
             running.push(async move {
                 let ran = match ToolKind::from_name(&call.name) {
                     Some(kind) => {
                         let order = ToolOrder { kind, input: call.input, id };
-                        tools::order(jobs, &wanted, order, wait).await
+                        tools::order(&parts.jobs, &parts.wanted, order, parts.tool_wait).await
                     }
                     None => Err("There is no such tool.".to_owned()),
                 };
@@ -331,7 +331,7 @@ impl Driver {
             let _ = started.send(Ok(()));
         }
         if full {
-            return Next::Over(self.fail(too_long()));
+            return Next::Over(self.fail(of_code(ErrorCode::UpstreamTooLong)));
         }
         next
     }
@@ -510,10 +510,6 @@ fn timed_out(clock: Clock, limit: Duration) -> UpstreamError {
 
 fn internal() -> Failure {
     of_code(ErrorCode::InternalError)
-}
-
-fn too_long() -> Failure {
-    of_code(ErrorCode::UpstreamTooLong)
 }
 
 fn of_code(code: ErrorCode) -> Failure {

@@ -127,15 +127,12 @@ pub fn refuse(request: &HttpRequest, refusal: &Refusal, style: RateLimitStyle) -
     if let Some(methods) = &refusal.allow {
         response.insert_header((header::ALLOW, methods.as_str()));
     }
-    match refusal.code {
-        ErrorCode::Unauthorized => {
-            response.insert_header((header::WWW_AUTHENTICATE, CHALLENGE));
-        }
-        // What is left of the body is not read; the connection must not wait for it.
-        ErrorCode::PayloadTooLarge | ErrorCode::RequestTimeout => {
-            response.force_close();
-        }
-        _ => {}
+    if refusal.code == ErrorCode::Unauthorized {
+        response.insert_header((header::WWW_AUTHENTICATE, CHALLENGE));
+    }
+    // What is left of the body is not read; the connection must not wait for it.
+    if matches!(refusal.code, ErrorCode::PayloadTooLarge | ErrorCode::RequestTimeout) {
+        response.force_close();
     }
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     if wants_problem(&accepted(request.headers())) {

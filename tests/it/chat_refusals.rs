@@ -185,7 +185,7 @@ fn only_tokens_of_ours_and_of_the_identity_provider_are_good() {
     let ours = json!({"iss": "sendcat", "sub": anon, "exp": LATER});
     let user = json!({"iss": "https://id", "sub": "u1", "exp": LATER});
     let hs256 = Algorithm::HS256;
-    // {"alg":"none"} . {"iss":"sendcat","sub":"anon:a…","exp":4102444800}
+    // The head says that it is not signed, as if that were an algorithm.
     let signed = token(hs256, SESSION_SECRET, &ours);
     let payload = signed.split('.').nth(1).expect("a token has three parts");
     let none = format!("eyJhbGciOiJub25lIn0.{payload}.");

@@ -168,7 +168,7 @@ pub struct ToolOrder {
 /// # Errors
 /// Words about why there is no output.
 pub async fn order(
-    jobs: Jobs,
+    jobs: &Jobs,
     wanted: &Wanted,
     order: ToolOrder,
     wait: Duration,
