@@ -334,10 +334,9 @@ fn a_full_bulkhead_is_told_at_once_and_free_again_after_the_answer() {
 }
 
 #[test]
-fn an_open_circuit_refuses_without_a_call_and_a_full_bulkhead_before_it() {
+fn an_open_circuit_refuses_without_a_call() {
     let scene = Scene::with(&[
         ("CIRCUIT_OPENROUTER_THRESHOLD", "1"),
-        ("BULKHEAD_OPENROUTER_MAX_CONCURRENT", "1"),
         ("CIRCUIT_OPENROUTER_COOLDOWN_MS", "60000"),
     ]);
     scene.stand_ins.fail("openrouter_chat", "500", 1);

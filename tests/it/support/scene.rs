@@ -81,15 +81,17 @@ impl Scene {
         snapshot.json()
     }
 
-    /// Waits until nothing is in flight: at the stand-ins, and in the server's bulkheads.
+    /// Waits until nothing is in flight: at the stand-ins, and in the server's
+    /// bulkheads; how long that took.
     #[track_caller]
-    pub(crate) fn settles(&self) {
-        for provider in ["openrouter_chat", "serper_search"] {
+    pub(crate) fn settles(&self) -> Duration {
+        let free = |provider| {
             until(&format!("{provider} has nothing in flight"), || {
                 let slots = self.snapshot()["bulkheads"][provider]["inFlight"].as_u64();
                 self.stand_ins.count(provider, "inFlight") == 0 && slots == Some(0)
-            });
-        }
+            })
+        };
+        free("openrouter_chat") + free("serper_search")
     }
 
     /// How many requests the model's stand-in has had.
@@ -110,11 +112,13 @@ pub(crate) fn session(caller: &Caller) -> String {
     session.json()["token"].as_str().expect("a session has a token").to_owned()
 }
 
-/// Asks again and again until it is so.
+/// Asks again and again until it is so; how long that took.
 #[track_caller]
-pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+#[expect(clippy::disallowed_methods, reason = "a real process is waited for in real time")]
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < PATIENCE, "it never came about that {what}");
     }
+    began.elapsed()
 }
