@@ -233,7 +233,8 @@ impl Driver {
         match &next {
             Next::Over(Ending::FailedBeforeContent(failure)) => {
                 recorder.outcome(outcome_of(failure));
-                let retryable = failure.code == ErrorCode::UpstreamError.name();
+                let of_the_moment = [ErrorCode::UpstreamError, ErrorCode::UpstreamRateLimited];
+                let retryable = of_the_moment.iter().any(|code| code.name() == failure.code);
                 let repeat = if retryable { Repeat::Yes } else { Repeat::No };
                 return Err(FailedCall { failure: failure.clone(), repeat });
             }
