@@ -361,7 +361,7 @@ fn a_provider_that_cannot_be_reached_is_unavailable() {
     drop(closed);
     let knobs = [("OPENROUTER_BASE_URL", address.as_str()), ("CIRCUIT_OPENROUTER_THRESHOLD", "99")];
     let scene = Scene::with(&knobs);
-    let sentence = "The provider cannot be reached.";
+    let sentence = "The provider cannot be reached. Try again in 5 s.";
     let refused = refusal(503, "upstream_unavailable", sentence, &[("retry-after", "5")]);
     let ask = || scene.caller.chat(&scene.token, "t", "chunks 1");
     let more = json!({
