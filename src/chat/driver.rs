@@ -9,6 +9,7 @@
 //! - A stream that began ends in `finish` or `abort`, then `[DONE]`, whatever happens in here.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -241,7 +242,8 @@ impl Driver {
         match &next {
             Next::Over(Ending::FailedBeforeContent(failure)) => {
                 recorder.outcome(outcome_of(failure));
-                let retryable = failure.code == ErrorCode::UpstreamError.name();
+                let of_the_moment = [ErrorCode::UpstreamError, ErrorCode::UpstreamRateLimited];
+                let retryable = of_the_moment.iter().any(|code| code.name() == failure.code);
                 let repeat = if retryable { Repeat::Yes } else { Repeat::No };
                 return Err(FailedCall { failure: failure.clone(), repeat });
             }
@@ -257,13 +259,13 @@ impl Driver {
     async fn run_tools(&mut self, calls: Vec<ToolCall>) -> Next {
         let mut running = FuturesUnordered::new();
         for call in calls {
-            let (jobs, wait) = (self.engine.parts.jobs.clone(), self.engine.parts.tool_wait);
+            let parts = Arc::clone(&self.engine.parts);
             let id = TimedId::new(self.engine.parts.clock.now(), random());
             running.push(async move {
                 let ran = match ToolKind::from_name(&call.name) {
                     Some(kind) => {
                         let order = ToolOrder { kind, input: call.input, id };
-                        tools::order(jobs, order, wait).await
+                        tools::order(&parts.jobs, &parts.wanted, order, parts.tool_wait).await
                     }
                     None => Err("There is no such tool.".to_owned()),
                 };
@@ -324,21 +326,22 @@ impl Driver {
         if parts.is_empty() {
             return next;
         }
-        let full = parts.iter().any(|part| {
-            let bytes = part.to_sse().into();
-            let kept = if may_be_dropped(part) {
-                self.writer.write([bytes])
-            } else {
-                self.writer.write_closing([bytes])
+        let mut full = false;
+        for part in &parts {
+            // What is missing in a full log are deltas alone, never a start or an end.
+            let kept = match (may_be_dropped(part), full) {
+                (true, true) => continue,
+                (true, false) => self.writer.write([part.to_sse().into()]),
+                (false, _) => self.writer.write_closing([part.to_sse().into()]),
             };
-            kept == Append::Full
-        });
+            full |= kept == Append::Full;
+        }
         if let Some(started) = self.started.take() {
             // A caller that is gone is noticed as a reader that is gone.
             let _ = started.send(Ok(()));
         }
         if full {
-            return Next::Over(self.fail(too_long()));
+            return Next::Over(self.fail(of_code(ErrorCode::UpstreamTooLong)));
         }
         next
     }
@@ -516,10 +519,6 @@ fn timed_out(clock: Clock, limit: Duration) -> UpstreamError {
 
 fn internal() -> Failure {
     of_code(ErrorCode::InternalError)
-}
-
-fn too_long() -> Failure {
-    of_code(ErrorCode::UpstreamTooLong)
 }
 
 fn of_code(code: ErrorCode) -> Failure {

@@ -26,10 +26,10 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::driver::{Asked, Driver};
-use super::tools;
+use super::tools::{self, Wanted};
 use super::turn::{Failure, Opening};
 use crate::config::{ChatRules, Openrouter, fixed};
-use crate::contract::body::Issue;
+use crate::contract::body::{BodyError, Issue};
 use crate::contract::chat as wire;
 use crate::contract::code::ErrorCode;
 use crate::upstream::call::Upstream;
@@ -103,8 +103,9 @@ impl From<ThreadRefusal> for ChatRefusal {
                 ..ErrorCode::Conflict.into()
             },
             ThreadRefusal::NothingToAnswer => {
-                let issue = Issue::new("messages", "a user message at the end");
-                Self { issues: vec![issue], ..ErrorCode::InvalidRequest.into() }
+                let shape = BodyError::shape("messages", "a user message at the end");
+                let issues = shape.issues().to_vec();
+                Self { sentence: Some(shape.sentence()), issues, ..shape.code().into() }
             }
             ThreadRefusal::Unreadable(error) => {
                 tracing::error!(%error, "a thread could not be read");
@@ -128,6 +129,8 @@ pub struct Parts {
     pub answers: Answers,
     /// The queue of tools.
     pub jobs: Jobs,
+    /// Which of them are waited for.
+    pub wanted: Wanted,
     /// Threads and messages.
     pub journal: Journal,
     /// The time.

@@ -13,6 +13,7 @@ use sendcat_actors::clock::{Clock as _, SystemClock};
 use sendcat_actors::supervisor::Ended;
 use tokio_util::sync::CancellationToken;
 
+use crate::chat::tools::Wanted;
 use crate::config::{Config, Fault, Source};
 use crate::http::guard::bearer::Auth;
 use crate::http::routes;
@@ -109,7 +110,8 @@ async fn serve_as_told(
     clock: Arc<SystemClock>,
 ) -> Result<Ended, ServeError> {
     let mut signals = drain::Signals::listen().map_err(ServeError::Signals)?;
-    let (tree, root) = wiring::tree(&config, clock.clone()).await?;
+    let wanted = Wanted::default();
+    let (tree, root) = wiring::tree(&config, clock.clone(), &wanted).await?;
     wiring::arm_faults(&tree, config.faults.as_deref()).map_err(ServeError::Faults)?;
     let supervised = actix::spawn(root.run());
     let stop = CancellationToken::new();
@@ -117,7 +119,7 @@ async fn serve_as_told(
     let token = sandbox.as_ref().and_then(|_| auth.mint(clock.wall()).ok());
     let token = token.map(|session| session.token);
     let shared = wiring::shared(config, tree, auth, token.clone());
-    let engines = wiring::Engines::new(&shared, &stop);
+    let engines = wiring::Engines::new(&shared, &stop, wanted);
     // One is made here for its error; the workers make their own.
     drop(engines.engine()?);
     let address = shared.config.bind;

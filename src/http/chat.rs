@@ -30,8 +30,13 @@ fn refused(call: &Call, refusal: ChatRefusal) -> Refusal {
     if let Some(wait) = retry_after {
         refused = refused.retry_after(wait);
     }
-    if let Some(sentence) = sentence {
-        refused = refused.saying(sentence);
+    // A code's own sentence has a place for the wait; others are told it at their end, for AI SDK
+    // clients show the body and keep no header.
+    if let Some(sentence) = sentence.filter(|sentence| sentence != code.sentence()) {
+        let unsaid = code.default_retry_after().filter(|_| retry_after.is_none());
+        let wait = unsaid.map(headers::retry_after_seconds);
+        let wait = wait.map_or(String::new(), |seconds| format!(" Try again in {seconds} s."));
+        refused = refused.saying(sentence + &wait);
     }
     if code == ErrorCode::Overloaded {
         let provider = ProviderId::OpenrouterChat;

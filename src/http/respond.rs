@@ -130,8 +130,8 @@ pub fn refuse(request: &HttpRequest, refusal: &Refusal, style: RateLimitStyle) -
     if refusal.code == ErrorCode::Unauthorized {
         response.insert_header((header::WWW_AUTHENTICATE, CHALLENGE));
     }
+    // What is left of the body is not read; the connection must not wait for it.
     if matches!(refusal.code, ErrorCode::PayloadTooLarge | ErrorCode::RequestTimeout) {
-        // What is left of the body is not read; the connection must not wait for it.
         response.force_close();
     }
     response.insert_header((header::CACHE_CONTROL, "no-store"));

@@ -35,7 +35,8 @@ const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 /// How long an idle connection is kept: shorter than providers keep theirs.
 const POOL_IDLE: Duration = Duration::from_secs(30);
 
-/// Longer than the connect clock by this, the clock of the headers lets that one run out first.
+/// A clock of the headers that is as long as the connect clock gets this on top, so that the one
+/// which tells more runs out first.
 const CONNECT_GRACE: Duration = Duration::from_millis(50);
 
 /// Why there is no client.
@@ -238,7 +239,7 @@ impl Upstream {
         let unusable = UpstreamError::Malformed { provider, what: "our own address of it" };
         let url = Url::parse(&url).map_err(|_| unusable)?;
         let sending = self.client.request(method, url).headers(fields).body(body).send();
-        let limit = if headers <= self.connect { self.connect + CONNECT_GRACE } else { headers };
+        let limit = if headers == self.connect { headers + CONNECT_GRACE } else { headers };
         match tokio::time::timeout(limit, sending).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(self.not_answered(provider, error)),

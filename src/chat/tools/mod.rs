@@ -3,6 +3,7 @@
 //! A tool is run by a worker from the queue, never within the turn: the turn waits for its result,
 //! and whatever goes wrong with it is words that the model can read. The chat goes on.
 
+mod wanted;
 mod web;
 
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use crate::upstream::call::Upstream;
 use crate::upstream::classify::{self, Repeat};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::openrouter::Tool;
+
+pub use wanted::Wanted;
 
 /// One tool.
 pub struct ToolRow {
@@ -58,18 +61,29 @@ pub struct ToolSettings {
 pub struct ToolRunner {
     upstream: Upstream,
     settings: ToolSettings,
+    wanted: Wanted,
 }
 
 impl ToolRunner {
-    /// A runner whose calls go that way.
-    pub fn new(upstream: Upstream, settings: ToolSettings) -> Self {
-        Self { upstream, settings }
+    /// A runner whose calls go that way, for turns that say there what they wait for.
+    pub fn new(upstream: Upstream, settings: ToolSettings, wanted: Wanted) -> Self {
+        Self { upstream, settings, wanted }
     }
 
-    /// Runs one attempt at a tool with these arguments.
-    pub async fn run(self: Arc<Self>, tool: ToolKind, input: String) -> Attempt {
+    /// Runs one attempt at a queued tool with these arguments, for as long as its turn waits.
+    pub async fn run(self: Arc<Self>, id: TimedId, tool: ToolKind, input: String) -> Attempt {
+        tokio::select! {
+            attempt = self.attempt(tool, &input) => attempt,
+            () = self.wanted.no_longer(id) => {
+                let error = "the turn that waited for it is over".to_owned();
+                Attempt { outcome: AttemptOutcome::Dead { error }, result: None }
+            }
+        }
+    }
+
+    async fn attempt(&self, tool: ToolKind, input: &str) -> Attempt {
         let ran = match tool {
-            ToolKind::SearchWeb => web::run(&self.upstream, &self.settings, &input).await,
+            ToolKind::SearchWeb => web::run(&self.upstream, &self.settings, input).await,
             ToolKind::SearchProducts | ToolKind::SearchGlobal => Err(ToolFailure::Final(
                 "This tool is not offered; use search_web instead.".to_owned(),
             )),
@@ -148,11 +162,18 @@ pub struct ToolOrder {
     pub id: TimedId,
 }
 
-/// Queues a tool and waits for its end: its output, or words for the model.
+/// Queues a tool and waits for its end: its output, or words for the model. Dropped, it takes the
+/// tool's call along.
 ///
 /// # Errors
 /// Words about why there is no output.
-pub async fn order(jobs: Jobs, order: ToolOrder, wait: Duration) -> Result<Json, String> {
+pub async fn order(
+    jobs: &Jobs,
+    wanted: &Wanted,
+    order: ToolOrder,
+    wait: Duration,
+) -> Result<Json, String> {
+    let _waiting = wanted.wait_for(order.id);
     let job = NewJob {
         id: order.id,
         kind: JobKind::Tool(order.kind),

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
 use crate::chat::engine::{Engine, Parts};
-use crate::chat::tools::{ToolRunner, ToolSettings};
+use crate::chat::tools::{ToolRunner, ToolSettings, Wanted};
 use crate::config::{self, Config};
 use crate::http::guard::bearer::Auth;
 use crate::http::{Shared, Worker};
@@ -43,7 +43,11 @@ const INBOX_DEADLINE: Duration = Duration::from_secs(120);
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Starts the actors on the store in the data directory.
-pub(super) async fn tree(config: &Config, clock: SharedClock) -> Result<(Tree, Root), ServeError> {
+pub(super) async fn tree(
+    config: &Config,
+    clock: SharedClock,
+    wanted: &Wanted,
+) -> Result<(Tree, Root), ServeError> {
     std::fs::create_dir_all(&config.data_dir).map_err(ServeError::DataDir)?;
     let jobs = queue_rules(config);
     let workers = jobs.kinds.iter().map(|(partition, _)| partition.running_max).sum();
@@ -71,7 +75,8 @@ pub(super) async fn tree(config: &Config, clock: SharedClock) -> Result<(Tree, R
     let mut no_client = None;
     let started = Tree::start(options, store, |handles| {
         let upstream = Upstream::new(handles.circuits.clone(), handles.bulkheads.clone(), connect);
-        let tools = upstream.map(|upstream| Arc::new(ToolRunner::new(upstream, settings)));
+        let tools =
+            upstream.map(|upstream| Arc::new(ToolRunner::new(upstream, settings, wanted.clone())));
         let tools = tools.map_err(|error| no_client = Some(error)).ok();
         let inbox = Handlers::new(handles.jobs.clone(), handles.clock.clone());
         Arc::new(Runner { tools, inbox, deadlines }) as Arc<dyn JobRunner>
@@ -136,7 +141,7 @@ impl JobRunner for Runner {
                 let input = job.payload.unwrap_or_default();
                 Box::pin(async move {
                     match tools {
-                        Some(tools) => tools.run(tool, input).await,
+                        Some(tools) => tools.run(job.id, tool, input).await,
                         None => Attempt {
                             outcome: sendcat_state::job::AttemptOutcome::Dead {
                                 error: "no call can leave this process".to_owned(),
@@ -178,11 +183,12 @@ pub(super) struct Engines {
 }
 
 impl Engines {
-    pub(super) fn new(shared: &Arc<Shared>, stop: &CancellationToken) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, stop: &CancellationToken, wanted: Wanted) -> Self {
         let (tree, config) = (&shared.tree, &shared.config);
         let parts = Parts {
             answers: tree.answers.clone(),
             jobs: tree.jobs.clone(),
+            wanted,
             journal: tree.journal.clone(),
             clock: tree.clock.clone(),
             rules: config.chat.clone(),

@@ -5,5 +5,8 @@
 
 pub(crate) mod answer;
 pub(crate) mod client;
+pub(crate) mod expected;
+pub(crate) mod raw;
+pub(crate) mod scene;
 pub(crate) mod server;
 pub(crate) mod stand_in;

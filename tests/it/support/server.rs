@@ -181,6 +181,7 @@ impl Server {
 }
 
 impl Drop for Server {
+    #[expect(clippy::print_stderr, reason = "the runner shows it with the test that failed")]
     fn drop(&mut self) {
         let _ = self.running.child.kill();
         let _ = self.running.child.wait();
