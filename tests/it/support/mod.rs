@@ -5,5 +5,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod client;
+pub(crate) mod raw;
 pub(crate) mod server;
 pub(crate) mod stand_in;
+pub(crate) mod webhook;
