@@ -265,6 +265,21 @@ fn over_the_limit_everything_is_refused_before_it_is_looked_at() {
 }
 
 #[test]
+fn who_is_refused_in_the_middle_of_a_body_reads_why() {
+    let server = receiver().with("RATE_LIMIT_WHATSAPP_MAX", 1).start();
+    let caller = Caller::of(&server);
+    let body = " ".repeat(262_144);
+    run(async {
+        forbidden().answers(|| caller.post_json("/api/gmail/push", body.clone())).await;
+        let all = (0..40).map(|_| answer(caller.post_json(WHATSAPP, body.clone())));
+        let answers = futures_util::future::join_all(all).await;
+        let limited = answers.iter().filter(|answer| answer.status == 429);
+        assert_eq!(limited.clone().count(), 39);
+        assert!(limited.clone().all(|answer| answer.header("connection").is_none()));
+    });
+}
+
+#[test]
 fn the_first_guard_that_refuses_answers() {
     let server = receiver().start();
     let caller = Caller::of(&server);
