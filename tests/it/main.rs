@@ -2,7 +2,12 @@
 
 mod burst;
 mod gmail_push;
+mod health;
+mod ops_actors;
+mod ops_inbox;
+mod ops_snapshot;
 mod smoke;
 mod support;
+mod unknown_paths;
 mod webhook_refusals;
 mod whatsapp;

@@ -1,7 +1,7 @@
 //! Requests as bytes, for what no client would send.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -47,4 +47,15 @@ fn whole_answer(bytes: &[u8]) -> Option<Answer> {
     headers.remove("date").expect("every response has a date");
     let length: usize = headers.get("content-length")?.parse().ok()?;
     (body.len() >= length).then(|| Answer { status, headers, body: body[..length].to_owned() })
+}
+
+/// Sends these bytes and reads the first line that comes back.
+pub(crate) fn status_line(server: &Server, request: &[u8]) -> String {
+    let address = server.url().strip_prefix("http://").expect("it serves http");
+    let mut stream = TcpStream::connect(address).expect("the server listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a span above zero");
+    stream.write_all(request).expect("the server reads");
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).expect("the server answers in time");
+    line
 }
