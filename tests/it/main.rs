@@ -3,9 +3,11 @@
 mod burst;
 mod gmail_push;
 mod health;
+mod kill;
 mod ops_actors;
 mod ops_inbox;
 mod ops_snapshot;
+mod shutdown;
 mod smoke;
 mod support;
 mod unknown_paths;

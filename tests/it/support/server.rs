@@ -169,6 +169,14 @@ impl Server {
         self.running = Running::start(&self.setup);
     }
 
+    /// Asks the process to end by a signal, and starts it again on the same state once it did.
+    pub(crate) fn restart_by(&mut self, signal: &str) {
+        self.signal(signal);
+        let status = self.running.child.wait().expect("it was ours");
+        assert_eq!(status.code(), Some(0), "an orderly end");
+        self.running = Running::start(&self.setup);
+    }
+
     /// Sends the process a signal.
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.pid().to_string();
