@@ -9,7 +9,7 @@ use crate::support::client::{Caller, answer, run};
 use crate::support::raw;
 use crate::support::webhook::{
     SECRET, WHATSAPP, accepted, delivery, delivery_of, forbidden, keys, message, receiver, refused,
-    replayed, whole,
+    replayed, sandboxed_receiver, whole,
 };
 
 #[test]
@@ -317,5 +317,34 @@ fn sixty_four_copies_at_once_are_one_event() {
         assert_eq!((first, again), (1, 63), "{answers:?}");
         let rows = caller.worked_off(1).await;
         assert_eq!((&rows[0]["status"], &rows[0]["attempts"]), (&json!("done"), &json!(1)));
+    });
+}
+
+#[test]
+fn an_event_taken_up_before_its_commit_is_written_is_done_all_the_same() {
+    let server = sandboxed_receiver().start();
+    let caller = Caller::of(&server);
+    let token = server.banner("chat token");
+    run(async {
+        let deliver = async |sender: u32| {
+            for nth in 0..40 {
+                let ids = (0..3).map(|part| format!("{sender}-{nth}-{part}"));
+                assert_eq!(answer(caller.delivers(delivery_of(ids))).await, accepted());
+            }
+        };
+        // Answers keep the writer at work, so that events are taken up before it comes to them.
+        let chat = async |sender: u32| {
+            for nth in 0.. {
+                let thread = format!("t-{sender}-{nth}");
+                answer(caller.chat(token, &thread, "slow 20 10")).await;
+            }
+        };
+        tokio::select! {
+            _ = join_all((0..6).map(deliver)) => {}
+            _ = join_all((0..3).map(chat)) => {}
+        }
+        let rows = caller.worked_off(720).await;
+        let dead: Vec<_> = rows.iter().filter(|row| row["status"] != "done").collect();
+        assert!(dead.is_empty(), "{dead:?}");
     });
 }
