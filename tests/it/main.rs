@@ -1,6 +1,8 @@
 //! The service from outside: real processes, real HTTP, whole answers.
 
 mod burst;
+mod disk;
+mod faults;
 mod gmail_push;
 mod health;
 mod kill;
