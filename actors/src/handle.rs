@@ -7,6 +7,7 @@
 //! A caller that goes away before its answer comes leaves no trace: a command not begun is skipped,
 //! and an answer that nobody took is undone (`Machine::undo`).
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::{Addr, Message};
@@ -44,6 +45,8 @@ pub(crate) struct Cell<M: Machine> {
     pub(crate) place: Mutex<Option<Place>>,
     pub(crate) around: Around,
     pub(crate) faults: crate::faults::FaultBoard,
+    /// Whether a snapshot reached no disk.
+    pub(crate) unsaved: AtomicBool,
 }
 
 /// What every actor of a tree is given.
@@ -214,6 +217,7 @@ impl<M: Machine> Handle<M> {
             place: Mutex::new(None),
             around: around.clone(),
             faults: crate::faults::FaultBoard::default(),
+            unsaved: AtomicBool::new(false),
         };
         Self { cell: Arc::new(cell) }
     }

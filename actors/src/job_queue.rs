@@ -303,7 +303,8 @@ impl Jobs {
     /// # Errors
     /// [`ReadError`] if the store cannot be read.
     pub async fn event_body(&self, id: TimedId) -> Result<Option<Vec<u8>>, ReadError> {
-        let read = self.journal.read(move |records| records.get(Table::EventBodies, &id.to_bytes()));
+        let read =
+            self.journal.read(move |records| records.get(Table::EventBodies, &id.to_bytes()));
         if let Some(body) = read.await? {
             return Ok(Some(body));
         }

@@ -84,6 +84,8 @@ pub(crate) struct Snapshot {
     pub(crate) seal: Box<dyn FnOnce(u64) -> Vec<u8> + Send>,
     /// Whether the journal behind it is needed no more.
     pub(crate) cuts_journal: bool,
+    /// Called if it reached no disk.
+    pub(crate) unsaved: Box<dyn FnOnce() + Send>,
 }
 
 /// What a machine is built from.
@@ -379,7 +381,7 @@ impl Writer {
     fn commit(&mut self, group: Vec<Job>) {
         let mut waiting: Vec<Done> = Vec::with_capacity(group.len());
         let mut writers: Vec<(Arc<str>, u64)> = Vec::new();
-        let mut loads = Vec::new();
+        let (mut loads, mut saves) = (Vec::new(), Vec::new());
         let mut failure = self.ready().err();
         for job in group {
             match job {
@@ -407,8 +409,12 @@ impl Writer {
                         Err(unreadable) => failure = failure.or(unreadable),
                     }
                 }
-                Job::Save(snapshot) if failure.is_none() => failure = self.save(snapshot).err(),
-                Job::Save(_) => {}
+                Job::Save(mut snapshot) => {
+                    saves.push(std::mem::replace(&mut snapshot.unsaved, Box::new(|| {})));
+                    if failure.is_none() {
+                        failure = self.save(snapshot).err();
+                    }
+                }
                 Job::Load(load) => loads.push(load),
             }
         }
@@ -417,6 +423,7 @@ impl Writer {
         if let Some(error) = failure {
             self.fail(&writers, &error);
             waiting.into_iter().for_each(|done| done(Err(NotDurable)));
+            saves.into_iter().for_each(|unsaved| unsaved());
         } else {
             waiting.into_iter().for_each(|done| done(Ok(())));
         }

@@ -13,6 +13,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::ActorFutureExt as _;
@@ -327,6 +328,8 @@ impl<M: Machine> Shell<M> {
         if self.dirty && M::PUBLISH == Publish::OnTick {
             self.publish();
         }
+        // Saved again until it is: nothing else may ask the disk whether it is well again.
+        self.dirty |= self.cell.unsaved.swap(false, Ordering::Relaxed);
         let now = self.now();
         if self.dirty && self.save_is_due(now) {
             self.save(now);
@@ -387,11 +390,13 @@ impl<M: Machine> Shell<M> {
         if M::CLASS == Class::Passing {
             return;
         }
+        let cell = Arc::clone(&self.cell);
         let snapshot = Snapshot {
             machine: Arc::from(self.cell.vitals.name()),
             incarnation: self.incarnation,
             seal: Box::new(move |seq| sendcat_state::snapshot::seal(M::KIND, seq, base.as_ref())),
             cuts_journal: M::CLASS == Class::Journalled,
+            unsaved: Box::new(move || cell.unsaved.store(true, Ordering::Relaxed)),
         };
         // A full queue loses nothing: the state stays dirty and is saved at the next occasion.
         if self.cell.around.journal.save(snapshot).is_err() {

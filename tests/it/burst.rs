@@ -99,9 +99,8 @@ fn behind_a_proxy_of_ours_each_client_has_its_own_bucket() {
     let server =
         server().with("TRUSTED_PROXIES", "127.0.0.1/32").with("RATE_LIMIT_WHATSAPP_MAX", 2).start();
     let (proxy, stranger) = (Caller::of(&server), neighbour(&server, 2));
-    let through = |caller: &Caller, hops: &str| {
-        unsigned(caller, WHATSAPP).header("x-forwarded-for", hops)
-    };
+    let through =
+        |caller: &Caller, hops: &str| unsigned(caller, WHATSAPP).header("x-forwarded-for", hops);
     let thrice = |caller: &Caller, hops: &[&str]| {
         hops.iter().map(|hops| through(caller, hops)).collect::<Vec<_>>()
     };

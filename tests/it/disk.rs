@@ -98,3 +98,30 @@ fn on_a_full_disk_nothing_is_acknowledged_and_with_room_again_everything_is() {
         }
     });
 }
+
+#[test]
+#[ignore = "mounts a file system, which only root may: cargo test --test it disk -- --ignored"]
+fn a_disk_that_only_snapshots_found_full_is_found_well_again_without_any_traffic() {
+    let disk = SmallDisk::mounted();
+    let server = receiver().with("SENDCAT_DATA_DIR", disk.path().display()).start();
+    let caller = Caller::of(&server);
+    run(async {
+        let filler = disk.fill();
+        // Counted, which is saved now and then; refused, so that nothing is accepted.
+        eventually("a snapshot fails", async || {
+            answer(caller.post_json("/api/whatsapp/webhook", "{}")).await;
+            let readyz = answer(caller.get("/readyz")).await;
+            readyz.body.contains("the disk has failed for").then_some(())
+        })
+        .await;
+        eventually("it is not ready", async || {
+            (answer(caller.get("/readyz")).await.status == 503).then_some(())
+        })
+        .await;
+        std::fs::remove_file(filler).unwrap();
+        eventually("it is ready again", async || {
+            (answer(caller.get("/readyz")).await.status == 200).then_some(())
+        })
+        .await;
+    });
+}

@@ -266,8 +266,12 @@ fn a_scheduled_fault_strikes_and_armed_ones_are_listed_and_disarmed() {
     let caller = Caller::of(&server);
     run(async {
         let armed = caller.sees("/ops/faults").await;
-        let mut actors: Vec<_> =
-            armed["faults"].as_array().unwrap().iter().map(|fault| fault["actor"].clone()).collect();
+        let mut actors: Vec<_> = armed["faults"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|fault| fault["actor"].clone())
+            .collect();
         actors.sort_by_key(Value::to_string);
         assert_eq!(actors, ["idempotency", "stream_log"]);
         for id in ["m1", "m2"] {
@@ -290,7 +294,10 @@ fn a_fault_that_makes_no_sense_is_refused_by_name() {
     let caller = Caller::of(&server);
     let shape = "The request is not valid: fault: expected";
     let table = [
-        (r#"{"fault":"x"}"#, format!("{shape} fault \"x\": no actor; write actor:kind@n[:1500ms].")),
+        (
+            r#"{"fault":"x"}"#,
+            format!("{shape} fault \"x\": no actor; write actor:kind@n[:1500ms]."),
+        ),
         (r#"{"fault":"nobody:panic_apply@0"}"#, format!("{shape} the name of an actor.")),
         (r#"{}"#, format!("{shape} fault \"\": no actor; write actor:kind@n[:1500ms].")),
     ];

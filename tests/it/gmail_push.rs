@@ -5,9 +5,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use serde_json::{Value, json};
 
 use crate::support::client::{Caller, answer, run};
-use crate::support::webhook::{
-    PUSH_TOKEN, accepted, forbidden, keys, receiver, refused, replayed,
-};
+use crate::support::webhook::{PUSH_TOKEN, accepted, forbidden, keys, receiver, refused, replayed};
 
 fn envelope(data: &str) -> String {
     json!({"message": {"data": data, "messageId": "1"}, "subscription": "s"}).to_string()
@@ -115,7 +113,8 @@ fn what_a_push_has_wrong_is_named() {
     let shape = |sentence: &str| refused(400, "invalid_request", sentence, &[]);
     let data = |inner: Value| envelope(&STANDARD.encode(inner.to_string()));
     let no_data = "The request is not valid: message.data: expected a JSON object in base64.";
-    let no_address = "The request is not valid: message.data.emailAddress: expected a mail address.";
+    let no_address =
+        "The request is not valid: message.data.emailAddress: expected a mail address.";
     let no_history = "The request is not valid: message.data.historyId: expected a history id of \
                       decimal digits.";
     let no_message = "The request is not valid: message: expected a Pub/Sub message object.";

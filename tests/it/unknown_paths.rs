@@ -53,7 +53,8 @@ fn a_request_with_two_lengths_is_no_request() {
     let both = "POST /livez HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\
                 transfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\n\r\n";
     assert!(!raw::status_line(&server, both.as_bytes()).contains(" 200 "));
-    let twice = "POST /livez HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nabcde";
+    let twice =
+        "POST /livez HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nabcde";
     assert!(raw::status_line(&server, twice.as_bytes()).contains(" 400 "));
     let caller = Caller::of(&server);
     assert_eq!(run(answer(caller.get("/livez"))).status, 200);

@@ -169,7 +169,8 @@ fn a_signed_body_that_is_no_json_is_told_where_it_breaks() {
     };
     run(async {
         for webhook in WEBHOOKS {
-            let with = |body: &'static str| move |caller: &Caller| (webhook.signed)(caller, body.into());
+            let with =
+                |body: &'static str| move |caller: &Caller| (webhook.signed)(caller, body.into());
             let empty = with("");
             breaks("EOF while parsing a value at line 1 column 0").answers(|| empty(&caller)).await;
             let two = with("{} {}");

@@ -66,7 +66,10 @@ const SAMPLES: &[(&str, &[(&str, &str)])] = &[
     ),
     (
         include_str!("samples/whatsapp_batch3_one_duplicate.json"),
-        &[("whatsapp_message/wamid.BATCH0001", "done"), ("whatsapp_message/wamid.BATCH0002", "done")],
+        &[
+            ("whatsapp_message/wamid.BATCH0001", "done"),
+            ("whatsapp_message/wamid.BATCH0002", "done"),
+        ],
     ),
 ];
 

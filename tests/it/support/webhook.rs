@@ -155,7 +155,8 @@ pub(crate) fn keys(rows: &[Value]) -> Vec<&str> {
 pub(crate) fn whole(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
     let length = body.len().to_string();
     let common = [("vary", "Origin"), ("content-length", length.as_str())];
-    let fields = common.iter().chain(headers).map(|(name, value)| ((*name).into(), (*value).into()));
+    let fields =
+        common.iter().chain(headers).map(|(name, value)| ((*name).into(), (*value).into()));
     Answer { status, headers: fields.collect(), body: body.to_owned() }
 }
 
