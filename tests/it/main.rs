@@ -1,4 +1,5 @@
 //! The service from outside: real processes, real HTTP, whole answers.
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "what tests share is a test as well")]
 
 mod burst;
 mod disk;

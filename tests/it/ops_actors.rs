@@ -118,7 +118,8 @@ fn every_actor_is_listed_once_and_runs() {
         let (mut workers, mut others): (Vec<_>, Vec<_>) =
             actors.iter().map(name).partition(is_worker);
         let mut expected = expected_names();
-        (others.sort(), expected.sort());
+        others.sort();
+        expected.sort();
         assert_eq!(others, expected);
         workers.sort_by_key(|name| name[12..].parse::<usize>().unwrap());
         assert!(!workers.is_empty());

@@ -337,7 +337,7 @@ fn without_its_queue_a_delivery_is_not_accepted_and_is_taken_when_it_comes_again
             let problem = (webhook.signed)(&caller, webhook.good.to_owned());
             let problem = answer(problem.header("accept", "application/problem+json")).await;
             let expected = json!({
-                "type": "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+                "type": REDUCED_CAPACITY,
                 "title": "Temporary reduced capacity", "status": 503, "detail": sentence,
                 "code": "storage_unavailable", "issues": [], "retryAfterMs": 5000});
             assert_eq!(problem.json(), expected);
@@ -352,6 +352,9 @@ fn without_its_queue_a_delivery_is_not_accepted_and_is_taken_when_it_comes_again
         }
     });
 }
+
+const REDUCED_CAPACITY: &str =
+    "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
 
 /// Everything planted, none of which may ever stand in a log.
 const PLANTED: [&str; 6] = [
