@@ -124,7 +124,9 @@ fn killed_at_random_moments_under_load_nothing_acknowledged_is_lost_or_done_twic
             let lost: Vec<_> = events.iter().filter(|key| !known.contains_key(*key)).collect();
             assert!(lost.is_empty(), "lost: {lost:?}");
         }
-        assert!(rows.iter().all(|row| row["attempts"].as_u64().unwrap() <= 2), "{rows:?}");
+        // Each kill may have cut off one attempt.
+        let sane = |row: &Value| row["attempts"].as_u64().unwrap() <= 1 + LIVES;
+        assert!(rows.iter().all(sane), "{rows:?}");
         // Whatever the listing shows, each is known: none comes out as new.
         for keys in events.chunks(100) {
             let ids = keys.iter().map(|key| key.split_once('/').unwrap().1.to_owned());
