@@ -61,8 +61,8 @@ const DISCARDED_BYTES: usize = 256 * 1024;
 const DISCARDING: Duration = Duration::from_secs(1);
 
 /// Reads what is left of a refused request's body, so that its connection can be used again. An
-/// answer to a body in the middle of its way ends the connection, and the sender, still writing, may
-/// never read it.
+/// answer to a body in the middle of its way ends the connection, and the sender, still writing,
+/// may never read it.
 pub(in crate::http) async fn discard(request: &HttpRequest, payload: &mut Payload) {
     let declared = request.headers().get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
