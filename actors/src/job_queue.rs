@@ -306,7 +306,16 @@ impl Jobs {
     /// # Errors
     /// [`ReadError`] if the store cannot be read.
     pub async fn event_body(&self, id: TimedId) -> Result<Option<Vec<u8>>, ReadError> {
-        self.journal.read(move |records| records.get(Table::EventBodies, &id.to_bytes())).await
+        let read =
+            self.journal.read(move |records| records.get(Table::EventBodies, &id.to_bytes()));
+        if let Some(body) = read.await? {
+            return Ok(Some(body));
+        }
+        // A worker may hold an event whose commit still waits for the writer: look behind it.
+        let behind = self.journal.transact(move |records| {
+            records.get(Table::EventBodies, &id.to_bytes()).map(|body| (body, Vec::new()))
+        });
+        behind.await.map_err(|error| ReadError(error.to_string()))?
     }
 
     /// What operators see.

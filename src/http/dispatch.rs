@@ -90,11 +90,17 @@ pub async fn dispatch(
     let path = request.match_pattern().unwrap_or_default();
     let routes = routes::of_path(&path);
     let head = request.clone();
-    let answering = AssertUnwindSafe(answer(request, payload.into_inner(), worker, routes));
+    let mut payload = payload.into_inner();
+    let answering = AssertUnwindSafe(answer(request, &mut payload, worker, routes));
     let answered = answering.catch_unwind().instrument(span.clone()).await;
     let mut response = match answered {
         Ok(Ok(response)) => response,
-        Ok(Err(refusal)) => respond::refuse(&head, &refusal, shared.config.rate_limit_style),
+        Ok(Err(refusal)) => {
+            if !refusal.closes() {
+                guard::body::discard(&head, &mut payload).await;
+            }
+            respond::refuse(&head, &refusal, shared.config.rate_limit_style)
+        }
         Err(_) => {
             let _in = span.enter();
             tracing::error!("a handler panicked");
@@ -110,7 +116,7 @@ pub async fn dispatch(
 
 async fn answer(
     request: HttpRequest,
-    mut payload: Payload,
+    payload: &mut Payload,
     worker: Worker,
     routes: &'static [Route],
 ) -> Result<HttpResponse, Refusal> {
@@ -133,7 +139,7 @@ async fn answer(
         if *guard == Guard::Method && route.is_none() {
             break;
         }
-        guard::check(*guard, &mut call, &mut payload).await?;
+        guard::check(*guard, &mut call, payload).await?;
     }
     let Some(route) = route else {
         let refusal = Refusal::from(ErrorCode::MethodNotAllowed);

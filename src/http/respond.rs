@@ -89,6 +89,11 @@ impl Refusal {
         Self { allow: Some(methods.into()), ..self }
     }
 
+    /// Whether the connection ends with the answer, for what is left of the body is not waited for.
+    pub fn closes(&self) -> bool {
+        matches!(self.code, ErrorCode::PayloadTooLarge | ErrorCode::RequestTimeout)
+    }
+
     fn problem(&self) -> Problem {
         let mut problem = Problem::new(self.code);
         if let Some(wait) = self.retry_after {
@@ -131,7 +136,7 @@ pub fn refuse(request: &HttpRequest, refusal: &Refusal, style: RateLimitStyle) -
         response.insert_header((header::WWW_AUTHENTICATE, CHALLENGE));
     }
     // What is left of the body is not read; the connection must not wait for it.
-    if matches!(refusal.code, ErrorCode::PayloadTooLarge | ErrorCode::RequestTimeout) {
+    if refusal.closes() {
         response.force_close();
     }
     response.insert_header((header::CACHE_CONTROL, "no-store"));

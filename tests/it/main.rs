@@ -1,14 +1,26 @@
 //! The service from outside: real processes, real HTTP, whole answers.
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "what tests share is a test as well")]
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
+mod burst;
 mod chat_failures;
 mod chat_refusals;
 mod chat_stream;
 mod config_refusals;
 mod cors;
+mod disk;
+mod faults;
+mod gmail_push;
+mod health;
+mod kill;
+mod ops_actors;
+mod ops_inbox;
+mod ops_snapshot;
 mod page;
 mod sessions;
+mod shutdown;
 mod smoke;
 mod support;
 mod thread_messages;
+mod unknown_paths;
+mod webhook_refusals;
+mod whatsapp;

@@ -1,6 +1,8 @@
 //! Reads bodies: declared as JSON, not too large, and in time. Bytes are counted as they come, for
 //! a length can be left out or lied about.
 
+use std::time::Duration;
+
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::http::header;
@@ -52,6 +54,32 @@ pub(super) async fn read(
     };
     let read = tokio::time::timeout(config.body_timeout, reading).await;
     read.unwrap_or_else(|_| Err(ErrorCode::RequestTimeout.into()))
+}
+
+/// The most that is read of a body that nobody wants, and for how long.
+const DISCARDED_BYTES: usize = 256 * 1024;
+const DISCARDING: Duration = Duration::from_secs(1);
+
+/// Reads what is left of a refused request's body, so that its connection can be used again. An
+/// answer to a body in the middle of its way ends the connection, and the sender, still writing,
+/// may never read it.
+pub(in crate::http) async fn discard(request: &HttpRequest, payload: &mut Payload) {
+    let declared = request.headers().get(header::CONTENT_LENGTH);
+    let declared = declared.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|bytes| bytes > DISCARDED_BYTES) {
+        return;
+    }
+    let discarding = async {
+        let mut read_bytes = 0;
+        while let Some(Ok(chunk)) = payload.next().await {
+            read_bytes += chunk.len();
+            if read_bytes > DISCARDED_BYTES {
+                return;
+            }
+        }
+    };
+    // Whoever is slower than that gets the answer, and the end of the connection with it.
+    let _ = tokio::time::timeout(DISCARDING, discarding).await;
 }
 
 fn most_bytes(config: &Config, limit: BodyLimit) -> usize {

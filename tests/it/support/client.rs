@@ -28,6 +28,13 @@ impl Caller {
         Self { client, url: server.url().to_owned() }
     }
 
+    /// A client of `server` whose connections come from that address of this machine.
+    pub(crate) fn from_address(server: &Server, address: std::net::IpAddr) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder().no_proxy().local_address(address).build().unwrap();
+        Self { client, url: server.url().to_owned() }
+    }
+
     /// A request of that method and path.
     pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).unwrap();

@@ -5,8 +5,10 @@
 
 pub(crate) mod answer;
 pub(crate) mod client;
+pub(crate) mod exchange;
 pub(crate) mod expected;
 pub(crate) mod raw;
 pub(crate) mod scene;
 pub(crate) mod server;
 pub(crate) mod stand_in;
+pub(crate) mod webhook;

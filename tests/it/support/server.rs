@@ -152,11 +152,6 @@ impl Server {
         found.map(|(_, value)| value).unwrap_or_else(|| panic!("no {name} in the banner"))
     }
 
-    /// Where the process keeps its state.
-    pub(crate) fn data(&self) -> &Path {
-        self.setup.data.path()
-    }
-
     /// The process's number.
     pub(crate) fn pid(&self) -> u32 {
         self.running.child.id()
@@ -169,14 +164,32 @@ impl Server {
         self.running = Running::start(&self.setup);
     }
 
-    /// Asks the process to end by a signal; its exit code, and all it wrote to standard error.
-    pub(crate) fn end_by(mut self, signal: &str) -> (Option<i32>, String) {
+    /// Asks the process to end by a signal, and starts it again on the same state once it did.
+    pub(crate) fn restart_by(&mut self, signal: &str) {
+        self.signal(signal);
+        let status = self.running.child.wait().expect("it was ours");
+        assert_eq!(status.code(), Some(0), "an orderly end");
+        self.running = Running::start(&self.setup);
+    }
+
+    /// Sends the process a signal.
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.pid().to_string();
         let sent = Command::new("kill").args(["-s", signal, &pid]).status();
         assert!(sent.expect("kill is there").success());
+    }
+
+    /// Waits for the process to end; its exit code, and all it wrote to standard error.
+    pub(crate) fn ended(mut self) -> (Option<i32>, String) {
         let status = self.running.child.wait().expect("it was ours");
         let log = std::mem::replace(&mut self.running.log, std::thread::spawn(String::new));
         (status.code(), log.join().unwrap_or_default())
+    }
+
+    /// Asks the process to end by a signal; its exit code, and all it wrote to standard error.
+    pub(crate) fn end_by(self, signal: &str) -> (Option<i32>, String) {
+        self.signal(signal);
+        self.ended()
     }
 }
 

@@ -56,11 +56,14 @@ impl StandIns {
 
 /// Arms a fault of a sandbox at `url`.
 pub(crate) fn control(url: &str, provider: &str, fault: &str, times: u32) {
+    run(arm(url, provider, fault, times));
+}
+
+/// The same, within a test's async part.
+pub(crate) async fn arm(url: &str, provider: &str, fault: &str, times: u32) {
     let body = serde_json::json!({"provider": provider, "fault": fault, "times": times});
-    let url = format!("{url}/_control");
-    let status = run(async move {
-        let client = reqwest::Client::builder().no_proxy().build().expect("the system has CAs");
-        client.post(url).json(&body).send().await.expect("the stand-ins answer").status()
-    });
+    let client = reqwest::Client::builder().no_proxy().build().expect("the system has CAs");
+    let armed = client.post(format!("{url}/_control")).json(&body).send().await;
+    let status = armed.expect("the stand-ins answer").status();
     assert!(status.is_success(), "{status}");
 }

@@ -1,0 +1,56 @@
+//! `GET /livez` and `GET /readyz`.
+
+use serde_json::json;
+
+use crate::support::client::{Caller, answer, run};
+use crate::support::server::Setup;
+use crate::support::webhook::{eventually, receiver, refused, whole};
+
+#[test]
+fn a_process_that_has_just_started_lives_and_is_ready() {
+    let server = Setup::bare().start();
+    let caller = Caller::of(&server);
+    let json = [("content-type", "application/json")];
+    run(async {
+        let livez = answer(caller.get("/livez")).await;
+        assert_eq!(livez, whole(200, &json, r#"{"status":"ok"}"#));
+        let readyz = answer(caller.get("/readyz")).await;
+        assert_eq!(readyz, whole(200, &json, r#"{"status":"ok","reasons":[]}"#));
+        let sentence =
+            "This address does not take that method; use one that the Allow header names.";
+        let not_allowed = refused(405, "method_not_allowed", sentence, &[("allow", "GET")]);
+        for path in ["/livez", "/readyz"] {
+            assert_eq!(answer(caller.post(path)).await, not_allowed);
+        }
+    });
+}
+
+#[test]
+fn without_its_claims_it_is_ready_and_degraded_without_a_limiter_it_is_not_ready() {
+    let server = receiver().start();
+    let caller = Caller::of(&server);
+    run(async {
+        for _ in 0..6 {
+            caller.arms("idempotency:panic_timer@0").await;
+        }
+        let degraded = json!({"status": "degraded", "reasons": ["idempotency is down"]});
+        let readyz = eventually("the claims are given up", async || {
+            let readyz = answer(caller.get("/readyz")).await;
+            (readyz.status == 200 && readyz.json() == degraded).then_some(readyz)
+        })
+        .await;
+        assert_eq!(readyz.header("content-type"), Some("application/json"));
+        for _ in 0..6 {
+            caller.arms("rate_limiter-0:panic_timer@0").await;
+        }
+        let unready = json!({"status": "unready",
+            "reasons": ["rate_limiter-0 is down", "idempotency is down"]});
+        eventually("a shard is given up", async || {
+            let readyz = answer(caller.get("/readyz")).await;
+            (readyz.status == 503 && readyz.json() == unready).then_some(())
+        })
+        .await;
+        let livez = answer(caller.get("/livez")).await;
+        assert_eq!((livez.status, livez.body.as_str()), (200, r#"{"status":"ok"}"#));
+    });
+}
