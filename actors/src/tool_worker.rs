@@ -266,16 +266,16 @@ impl Supervised for Worker {
 
     fn drain(&self) -> oneshot::Receiver<()> {
         let (done, drained) = oneshot::channel();
+        // A job at work is given back, and only then is the worker at rest. It says so to whoever
+        // has asked before it learns that it is to end.
+        if self.vitals.status() == Status::Running {
+            self.drained().push(done);
+        } else {
+            let _ = done.send(());
+        }
         self.draining.store(true, Ordering::Release);
-        // A job at work is given back, and only then is the worker at rest.
-        let at_rest = self.vitals.status() != Status::Running;
         self.vitals.set_status(Status::Stopped);
         self.drain.notify_one();
-        if at_rest {
-            let _ = done.send(());
-        } else {
-            self.drained().push(done);
-        }
         drained
     }
 

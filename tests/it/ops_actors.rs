@@ -153,13 +153,35 @@ fn members(object: &Value) -> Vec<&str> {
 }
 
 #[test]
+fn an_actor_that_hangs_is_replaced_and_its_callers_fail_in_their_direction_meanwhile() {
+    let server = receiver().start();
+    let caller = Caller::of(&server);
+    run(async {
+        caller.arms("idempotency:hang@0:60000ms").await;
+        // The claims give no answer in time, so the delivery is accepted without them.
+        let open = caller.delivers(delivery_of(["m1".into()])).send().await.unwrap();
+        assert_eq!(open.status(), 200);
+        eventually("it is replaced", async || {
+            let actor = caller.actor("idempotency").await;
+            (actor["restarts"]["byCause"]["hang"] == 1 && actor["status"] == "running")
+                .then_some(())
+        })
+        .await;
+        let again = caller.delivers(delivery_of(["m1".into()])).send().await.unwrap();
+        assert_eq!(again.status(), 200);
+        assert_eq!(again.headers()["x-idempotent-replay"], "1");
+    });
+}
+
+#[test]
 fn actors_are_seen_while_they_hang() {
     let server = receiver().start();
     let caller = Caller::of(&server);
     run(async {
         let hanging = ["job_queue", "idempotency", "stream_log", "bulkhead-openrouter_chat"];
         for actor in hanging {
-            caller.arms(&format!("{actor}:hang@0:3000ms")).await;
+            // Too short for the watchdog, long enough to be seen.
+            caller.arms(&format!("{actor}:hang@0:1200ms")).await;
         }
         // Nobody waits for its answer: it hangs with them.
         let stuck = tokio::spawn(caller.delivers(delivery_of(["m1".into()])).send());
