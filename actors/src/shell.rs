@@ -116,14 +116,13 @@ impl<M: Machine> Shell<M> {
     }
 
     /// One turn.
-    fn turn(&mut self, body: Body<M>, ctx: &mut Context<Self>) {
+    fn turn(&mut self, now: Timestamp, body: Body<M>, ctx: &mut Context<Self>) {
         let Body { command, reply } = body;
         let Some(machine) = &self.machine else {
             return refuse(reply, AskError::Down);
         };
-        let now = self.now();
         let waits = M::CLASS == Class::Journalled && M::waits_for_disk(&command);
-        let rules = self.cell.rules.load_full();
+        let rules = self.cell.rules.load();
         #[cfg(feature = "faults")]
         let faults = &self.cell.faults;
         let decided = catch_unwind(AssertUnwindSafe(|| {
@@ -538,7 +537,7 @@ impl<M: Machine> Handler<Envelope<M>> for Shell<M> {
         let now = self.now();
         self.cell.vitals.step_begins(now, envelope.asked_at());
         if let Some(body) = envelope.begin() {
-            self.turn(body, ctx);
+            self.turn(now, body, ctx);
         }
         self.cell.vitals.step_ends();
         #[cfg(feature = "faults")]

@@ -38,8 +38,9 @@ async fn next(reader: &mut AnswerReader, first: bool) -> Option<Bytes> {
     let Ok(parts) = tokio::time::timeout(fixed::HEARTBEAT, reader.next(WRITE_BYTES)).await else {
         return Some(Bytes::from_static(HEARTBEAT.as_bytes()));
     };
-    let mut bytes = BytesMut::new();
-    for part in parts? {
+    let parts = parts?;
+    let mut bytes = BytesMut::with_capacity(parts.iter().map(|part| part.len()).sum());
+    for part in parts {
         bytes.extend_from_slice(part.as_bytes());
     }
     if first {

@@ -1,0 +1,123 @@
+//! A serving process, the stand-in that it calls, and a client of both.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, SystemTime};
+
+use reqwest::{Client, RequestBuilder};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Sessions that turns are shared out among, and turns of one: a session may have 1000 threads.
+const SESSIONS: u64 = 64;
+const TURNS_OF_ONE: u64 = 900;
+
+/// The clock ticks of `/proc/PID/stat` in a second, on every Linux we know.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A process that serves chats from a stand-in on a thread of the bench's own.
+pub(crate) struct Serving {
+    client: Client,
+    url: String,
+    provider: String,
+    tokens: Vec<String>,
+    child: Child,
+    _data: TempDir,
+}
+
+impl Serving {
+    /// Starts both and waits until they listen.
+    pub(crate) async fn start() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder().no_proxy().build().expect("the system has CAs");
+        let provider = stand_in();
+        let data = TempDir::new().expect("there is a directory for files that pass");
+        let (child, url) = process(&provider, &data);
+        let mut serving = Self { client, url, provider, tokens: Vec::new(), child, _data: data };
+        for _ in 0..SESSIONS {
+            let url = format!("{}/api/sessions/anonymous", serving.url);
+            let minted = serving.client.post(url).send().await.expect("the server answers");
+            let session: Value = minted.json().await.expect("it answers JSON");
+            let token = session["token"].as_str().expect("a session has a token");
+            serving.tokens.push(token.to_owned());
+        }
+        serving
+    }
+
+    /// A turn: the `number`-th, in a thread of its own.
+    pub(crate) fn chat(&self, number: u64, text: &str) -> RequestBuilder {
+        let token = &self.tokens[usize::try_from(number / TURNS_OF_ONE % SESSIONS).unwrap_or(0)];
+        let message =
+            json!({"id": "m1", "role": "user", "parts": [{"type": "text", "text": text}]});
+        let body = json!({"id": format!("t{number}"), "message": message});
+        let url = format!("{}/api/chat", self.url);
+        self.client.post(url).bearer_auth(token).json(&body)
+    }
+
+    /// The same asked of the provider.
+    pub(crate) fn direct(&self, text: &str) -> RequestBuilder {
+        let messages = [json!({"role": "user", "content": text})];
+        let body = json!({"model": "some/model", "messages": messages, "stream": true});
+        let url = format!("{}/chat/completions", self.provider);
+        self.client.post(url).bearer_auth("key").json(&body)
+    }
+
+    /// The processor time that the serving process has used.
+    pub(crate) fn cpu(&self) -> Option<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        let (_, fields) = stat.rsplit_once(')')?;
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        Some(Duration::from_secs_f64(ticks as f64 / TICKS_PER_SECOND))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts the sandbox; its OpenRouter's address.
+fn stand_in() -> String {
+    let (to, started) = mpsc::channel();
+    std::thread::spawn(move || {
+        actix_web::rt::System::new().block_on(async move {
+            let wall = Arc::new(|| SystemTime::UNIX_EPOCH);
+            let sandbox = sendcat::sandbox::start(wall).await.expect("loopback has ports");
+            to.send(sandbox.base_url()).expect("the bench waits");
+            std::future::pending::<()>().await;
+        });
+    });
+    let url = started.recv().expect("the stand-in starts");
+    format!("{url}/openrouter/api/v1")
+}
+
+fn process(provider: &str, data: &TempDir) -> (Child, String) {
+    const MANY: &str = "1000000000";
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sendcat"))
+        .arg("serve")
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("SENDCAT_BIND", "127.0.0.1:0")
+        .env("SENDCAT_DATA_DIR", data.path())
+        .env("OPENROUTER_BASE_URL", provider)
+        .env("OPENROUTER_API_KEY", "key")
+        .env("SESSION_SECRET", "a secret of this bench")
+        .env("RATE_LIMIT_CHAT_STREAM_MAX", MANY)
+        .env("RATE_LIMIT_ANON_IP_MAX", MANY)
+        .env("BULKHEAD_OPENROUTER_MAX_CONCURRENT", "1024")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary was built for this bench");
+    let stdout = child.stdout.take().expect("it is piped");
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).expect("it says where it listens");
+    let url = line.trim().strip_prefix("listening on ").map(str::to_owned);
+    (child, url.unwrap_or_else(|| panic!("it does not listen: {line:?}")))
+}
