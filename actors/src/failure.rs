@@ -166,11 +166,13 @@ impl Concern {
     /// Which way it fails, and why.
     pub const fn direction(self) -> Direction {
         match self {
-            // An abuser must not gain by breaking the limiter; a refused caller comes back (log 1.1).
+            // An abuser must not gain by breaking the limiter; a refused caller comes back (log
+            // 1.1).
             Self::RateLimit => Direction::Closed,
             // A webhook handled twice is a nuisance; a webhook lost is an outage (log 1.6).
             Self::ReplayClaim => Direction::Open,
-            // Losing count of calls is better than making none; a local cap bounds the harm (log 1.8).
+            // Losing count of calls is better than making none; a local cap bounds the harm (log
+            // 1.8).
             Self::BulkheadAcquire => Direction::Open,
             // A provider known to be down must not be hammered for want of an answer.
             Self::BreakerGate => Direction::AsPublished,

@@ -1,7 +1,7 @@
 //! Injected panics, hangs and slow steps, for tests, drills and game days.
 //!
-//! Struck by builds with the feature `faults` only ([`COMPILED`]). A fault is armed on one actor and strikes at its n-th
-//! step from then on, once or several times.
+//! Struck by builds with the feature `faults` only ([`COMPILED`]). A fault is armed on one actor
+//! and strikes at its n-th step from then on, once or several times.
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};

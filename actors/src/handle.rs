@@ -2,7 +2,8 @@
 //!
 //! Admission is ours, for a mailbox of actix has no bound. A command takes a permit before it
 //! enters and the permit travels inside the message: it is given back when the command was handled,
-//! skipped, or lost with a dying mailbox, so the depth never passes its cap and always returns to 0.
+//! skipped, or lost with a dying mailbox, so the depth never passes its cap and always returns to
+//! 0.
 //!
 //! A caller that goes away before its answer comes leaves no trace: a command not begun is skipped,
 //! and an answer that nobody took is undone (`Machine::undo`). What is told, not asked, survives

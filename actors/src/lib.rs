@@ -22,6 +22,7 @@ pub mod machine;
 pub mod observe;
 pub mod ports;
 pub mod rate_limiter;
+mod rebuild;
 mod shell;
 pub mod stream_log;
 pub mod supervisor;

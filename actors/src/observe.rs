@@ -123,7 +123,8 @@ pub struct ActorView {
     pub handled: u64,
 }
 
-/// Between two abandonments of an actor's thread: what came in during one does not count in the next.
+/// Between two abandonments of an actor's thread: what came in during one does not count in the
+/// next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Era(u32);
 

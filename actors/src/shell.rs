@@ -30,6 +30,7 @@ use crate::handle::{Body, Cell, Envelope, Reply, Ticket};
 use crate::journal::{Append, Snapshot};
 use crate::machine::{Class, Machine, Publish};
 use crate::observe::{CaughtPanic, Cause, Status};
+use crate::rebuild::{load, recall};
 use crate::supervisor::Down;
 
 /// Commands between two yields, so that a flood of one actor starves no neighbour on its thread.
@@ -48,9 +49,6 @@ const RESTART_BACKOFF: Backoff =
 
 /// Quiet time after which the next restart counts as a first one.
 const QUIET: Duration = Duration::from_secs(60);
-
-/// How long a restart waits for the journal before it tries again.
-const LOAD_DEADLINE: Duration = Duration::from_secs(5);
 
 /// One machine behind a mailbox.
 pub(crate) struct Shell<M: Machine> {
@@ -192,8 +190,8 @@ impl<M: Machine> Shell<M> {
         }
     }
 
-    /// Queues a commit, and with it the answer that waits for it, if one does. Hands the answer back
-    /// if the queue is full; nothing has changed then.
+    /// Queues a commit, and with it the answer that waits for it, if one does. Hands the answer
+    /// back if the queue is full; nothing has changed then.
     #[expect(clippy::type_complexity, reason = "the pair is taken apart where it comes back")]
     fn append(
         &self,
@@ -452,72 +450,6 @@ fn refuse<M: Machine>(reply: Option<Reply<M>>, error: AskError) {
     if let Some(reply) = reply {
         reply.refuse(error);
     }
-}
-
-/// Builds a machine from what is kept beside its actor. A change that panics again when it is
-/// replayed is left out: it never took effect.
-fn recall<M: Machine>(cell: &Cell<M>) -> M {
-    let (base, changes) = {
-        let recall = cell.recall();
-        (Arc::clone(&recall.base), recall.changes.clone())
-    };
-    let (machine, left_out) = replay(cell, base.as_ref(), changes.iter());
-    let mut left_out = left_out.into_iter().rev();
-    let changes = &mut cell.recall().changes;
-    left_out.by_ref().for_each(|index| drop(changes.remove(index)));
-    machine
-}
-
-/// Builds a journalled machine from its snapshot and the journal; `None` while the disk is away.
-/// What makes no sense is put aside by name: one bad change must not keep the rest from everybody.
-async fn load<M: Machine>(cell: &Cell<M>, incarnation: u64) -> Option<M> {
-    let name = cell.vitals.name();
-    let journal = &cell.around.journal;
-    let loading = journal.load::<M>(name, incarnation);
-    let loaded = match tokio::time::timeout(LOAD_DEADLINE, loading).await {
-        Ok(Ok(loaded)) => loaded,
-        Ok(Err(error)) => {
-            tracing::warn!(actor = name, %error, "a machine could not be read back yet");
-            return None;
-        }
-        Err(_) => return None,
-    };
-    let base = loaded.base.unwrap_or_else(M::fresh);
-    let (mut machine, left_out) = replay(cell, &base, loaded.changes.iter().map(|(_, it)| it));
-    for index in left_out {
-        let seq = loaded.changes[index].0;
-        journal.set_aside(name, format!("journal record {seq} panics when it is applied"));
-    }
-    // Only the first build of a process finds holders dead; later ones find them at work.
-    if !cell.reopened.swap(true, Ordering::AcqRel) {
-        machine.reopened(cell.around.clock.now());
-    }
-    Some(machine)
-}
-
-/// Applies changes to a copy of `base`. One that panics is left out, and named by its place.
-fn replay<'a, M: Machine>(
-    cell: &Cell<M>,
-    base: &M,
-    changes: impl Iterator<Item = &'a M::Change>,
-) -> (M, Vec<usize>) {
-    let mut machine = base.clone();
-    let mut kept: Vec<&M::Change> = Vec::new();
-    let mut left_out = Vec::new();
-    for (index, change) in changes.enumerate() {
-        let applied = catch_unwind(AssertUnwindSafe(|| machine.apply(change)));
-        if let Err(payload) = applied {
-            let now = cell.around.clock.now();
-            cell.vitals.note_panic(now, "replay", CaughtPanic::of(payload.as_ref()));
-            // Torn by the panic, it is made again from what did apply.
-            machine = base.clone();
-            kept.iter().for_each(|change| machine.apply(change));
-            left_out.push(index);
-        } else {
-            kept.push(change);
-        }
-    }
-    (machine, left_out)
 }
 
 impl<M: Machine> Actor for Shell<M> {

@@ -181,8 +181,8 @@ impl AnswerReader {
         Self { answer: Arc::clone(answer), progress, at: 0 }
     }
 
-    /// The next parts: all that are there, up to `most_bytes` and at least one. Waits for the first;
-    /// `None` when the answer has ended. Cancel-safe.
+    /// The next parts: all that are there, up to `most_bytes` and at least one. Waits for the
+    /// first; `None` when the answer has ended. Cancel-safe.
     pub async fn next(&mut self, most_bytes: usize) -> Option<Vec<Arc<str>>> {
         let seen = self.at;
         // The sender lives in the log that this reader holds, so waiting cannot fail.

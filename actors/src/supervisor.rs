@@ -8,12 +8,14 @@
 //! # Invariants
 //! - SV-2: a crash loop gives up and alerts.
 
+mod parts;
+
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actix_rt::{Arbiter, ArbiterHandle};
+use actix_rt::Arbiter;
 use sendcat_state::restart_intensity::{Failures, Intensity, Verdict};
 use sendcat_state::timestamp::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -22,9 +24,11 @@ use crate::clock::SharedClock;
 use crate::handle::{Cell, Handle};
 use crate::journal::Journal;
 use crate::machine::Machine;
-use crate::observe::{CaughtPanic, Cause, Status, Vitals};
+use crate::observe::{Cause, Status, Vitals};
 use crate::shell::{Notice, Shell};
 use crate::watchdog::{Abandoned, MOST_ABANDONED, Sight, Watchdog};
+pub(crate) use parts::{Down, Report};
+pub use parts::{Escalation, Place, Reports, Subtree};
 
 /// How often time is told to the actors.
 const TICK: Duration = Duration::from_millis(250);
@@ -34,143 +38,6 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// What the root bears before the process gives up: subtrees given up in five minutes.
 const ROOT: Intensity = Intensity { max: 3, period: Duration::from_secs(300) };
-
-/// What happens when a subtree has failed too often.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Escalation {
-    /// Its actor rests and its callers fail in their direction; too many of these end the process.
-    CountsAtTheRoot,
-    /// Its actor rests and nothing else happens: what observes must not take down what serves.
-    Rests,
-}
-
-/// Actors that are given up together.
-#[derive(Debug)]
-pub struct Subtree {
-    name: &'static str,
-    intensity: Intensity,
-    escalation: Escalation,
-    failures: Mutex<Failures>,
-}
-
-impl Subtree {
-    /// A subtree that bears `max` failures in `period`.
-    pub fn new(
-        name: &'static str,
-        max: usize,
-        period: Duration,
-        escalation: Escalation,
-    ) -> Arc<Self> {
-        let intensity = Intensity { max, period };
-        Arc::new(Self { name, intensity, escalation, failures: Mutex::default() })
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// Counts a failure of one of its actors.
-    pub(crate) fn failed(&self, now: Timestamp) -> Verdict {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.add(now, self.intensity)
-    }
-}
-
-/// Where an actor lives.
-#[derive(Clone, Debug)]
-pub enum Place {
-    /// On an arbiter's thread.
-    Arbiter {
-        /// Tells the thread from others.
-        id: u64,
-        /// The way to it.
-        arbiter: ArbiterHandle,
-    },
-    /// On the thread of whoever starts it: a test with everything on one.
-    Here,
-}
-
-impl Place {
-    /// The thread of that arbiter.
-    pub(crate) fn on(arbiter: ArbiterHandle) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self::Arbiter { id: NEXT.fetch_add(1, Ordering::Relaxed), arbiter }
-    }
-
-    /// Whether this is the same thread as that; on one thread everything is.
-    fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Arbiter { id, .. }, Self::Arbiter { id: other, .. }) => id == other,
-            (Self::Here, Self::Here) => false,
-            (Self::Arbiter { .. }, Self::Here) | (Self::Here, Self::Arbiter { .. }) => false,
-        }
-    }
-
-    /// Runs `start` there. `false` if that thread is gone.
-    pub(crate) fn run(&self, start: impl FnOnce() + Send + 'static) -> bool {
-        match self {
-            Self::Arbiter { arbiter, .. } => arbiter.spawn_fn(start),
-            Self::Here => {
-                start();
-                true
-            }
-        }
-    }
-
-    pub(crate) fn is_there(&self) -> bool {
-        match self {
-            Self::Arbiter { arbiter, .. } => arbiter.alive(),
-            Self::Here => true,
-        }
-    }
-}
-
-/// The end of an actor's task.
-#[derive(Clone, Debug)]
-pub(crate) struct Down {
-    pub(crate) actor: String,
-    pub(crate) incarnation: u64,
-    pub(crate) panicking: bool,
-    /// The panic that ended it, if one did and was noted.
-    pub(crate) panic: Option<CaughtPanic>,
-}
-
-impl Down {
-    pub(crate) fn of(actor: &str, incarnation: u64) -> Self {
-        Self { actor: actor.to_owned(), incarnation, panicking: false, panic: None }
-    }
-}
-
-/// What reaches the supervisor.
-pub(crate) enum Report {
-    Down(Down),
-    GaveUp { actor: String, subtree: &'static str, escalation: Escalation },
-}
-
-/// Where actors report. Sending never waits and never panics. The channel has no cap of its own:
-/// an actor reports once an incarnation, and incarnations are bounded by what subtrees bear.
-#[derive(Clone, Debug)]
-pub struct Reports {
-    to: mpsc::UnboundedSender<Report>,
-}
-
-impl Reports {
-    pub(crate) fn channel() -> (Self, mpsc::UnboundedReceiver<Report>) {
-        let (to, from) = mpsc::unbounded_channel();
-        (Self { to }, from)
-    }
-
-    pub(crate) fn down(&self, down: Down) {
-        drop(self.to.send(Report::Down(down)));
-    }
-
-    pub(crate) fn gave_up(&self, actor: &str, subtree: &Subtree) {
-        let (name, escalation) = (subtree.name, subtree.escalation);
-        let report = Report::GaveUp { actor: actor.to_owned(), subtree: name, escalation };
-        drop(self.to.send(report));
-    }
-}
 
 /// An actor as its supervisor sees it, whatever its machine.
 pub(crate) trait Supervised: Send + Sync {

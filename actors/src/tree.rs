@@ -12,7 +12,8 @@
 //! The tree stands before the HTTP workers do: shards placed on them start when each worker asks
 //! for its share ([`Tree::adopt_worker`]).
 
-use std::collections::HashMap;
+mod build;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,14 +32,14 @@ use crate::clock::SharedClock;
 use crate::handle::Around;
 use crate::idempotency::Idempotency;
 use crate::job_queue::Jobs;
-use crate::journal::{Journal, LoadError, StoreFactory};
-use crate::machine::Machine;
+use crate::journal::{Journal, StoreFactory};
 use crate::observe::{ActorView, Status};
 use crate::ports::JobRunner;
 use crate::rate_limiter::RateLimiter;
 use crate::stream_log::Answers;
-use crate::supervisor::{Escalation, Place, Reports, Subtree, Supervised, Supervisor};
-use crate::tool_worker::{WORKER, Worker};
+use crate::supervisor::{Place, Reports, Supervised, Supervisor};
+use crate::tool_worker::WORKER;
+use build::Build;
 
 /// Machines whose changes the journal holds.
 const JOURNALLED: &[&str] = &["job_queue"];
@@ -308,159 +309,4 @@ pub struct Handles<'a> {
     pub journal: &'a Journal,
     /// The time.
     pub clock: &'a SharedClock,
-}
-
-struct Build {
-    around: Around,
-}
-
-impl Build {
-    async fn all(
-        self,
-        options: TreeOptions,
-        journal: Journal,
-        runner: impl FnOnce(&Handles<'_>) -> Arc<dyn JobRunner>,
-    ) -> Result<(Tree, HashMap<String, Arc<dyn Supervised>>), StoreError> {
-        let around = self.around.clone();
-        let seconds = Duration::from_secs;
-        let counts = Escalation::CountsAtTheRoot;
-        let limits = Subtree::new("limits", 5, seconds(30), counts);
-        let guards = Subtree::new("guards", 5, seconds(30), counts);
-        let replay = Subtree::new("replay", 5, seconds(30), counts);
-        let tools = Subtree::new("tools", 5, seconds(60), counts);
-        let answering = Subtree::new("answers", 5, seconds(30), counts);
-
-        let mut saved = self.read_back(shard_names()).await?;
-        let limiter = RateLimiter::new(&limits, &around, |name| take(&mut saved, name));
-        let mut saved = self.read_back(provider_names("circuit_breaker")).await?;
-        let circuits =
-            CircuitBreakers::new(&guards, &around, options.circuit, |name| take(&mut saved, name));
-        let mut saved = self.read_back(provider_names("bulkhead")).await?;
-        let bulkheads =
-            Bulkheads::new(&guards, &around, options.bulkhead, |name| take(&mut saved, name));
-        let mut saved = self.read_back(vec!["idempotency".into()]).await?;
-        let claims = Idempotency::new(&replay, &around, take(&mut saved, "idempotency"));
-        let jobs = Jobs::new(&tools, &around, options.jobs);
-        let answers = Answers::new(&answering, &around);
-        let clock = around.clock.clone();
-        let runner = runner(&Handles {
-            circuits: &circuits,
-            bulkheads: &bulkheads,
-            jobs: &jobs,
-            answers: &answers,
-            journal: &journal,
-            clock: &clock,
-        });
-        let workers =
-            (0..options.workers).map(|number| Worker::new(number, &tools, &around, &jobs, &runner));
-
-        let mut places = Places::new(options.topology);
-        let mut actors: Vec<Arc<dyn Supervised>> = Vec::new();
-        let shards = limiter.shards().iter().map(|shard| shard.supervised());
-        places.start_shards(shards.collect(), &mut actors);
-        let guards = circuits.circuits().map(|(_, circuit)| circuit.supervised());
-        let guards = guards.chain(bulkheads.bulkheads().map(|(_, it)| it.supervised()));
-        places.start(guards.collect(), &mut actors);
-        places.start(vec![claims.actor().supervised()], &mut actors);
-        let mut of_tools = vec![jobs.actor().supervised()];
-        of_tools.extend(workers.map(|worker| worker as Arc<dyn Supervised>));
-        of_tools.push(answers.actor().supervised());
-        places.start(of_tools, &mut actors);
-
-        let by_name = actors
-            .iter()
-            .map(|actor| (actor.vitals().name().to_owned(), Arc::clone(actor)))
-            .collect();
-        let inner = Inner {
-            actors,
-            placing: Arc::default(),
-            arbiters: Mutex::new(places.arbiters),
-            topology: options.topology,
-            runner: Mutex::new(None),
-        };
-        let inner = Arc::new(inner);
-        let tree =
-            Tree { limiter, circuits, bulkheads, claims, jobs, answers, journal, clock, inner };
-        Ok((tree, by_name))
-    }
-
-    /// Reads back the snapshots of these machines. One that cannot be read is put aside: the machine
-    /// starts anew, and readiness names it. A disk that fails is another matter: starting anew would
-    /// write over what is on it.
-    async fn read_back<M: Machine>(
-        &self,
-        names: Vec<String>,
-    ) -> Result<HashMap<String, M>, StoreError> {
-        let mut machines = HashMap::new();
-        for name in names {
-            let built = self.around.journal.load::<M>(&name, 0).await;
-            let built = built.map_err(|error| match error {
-                LoadError::Store(error) => error,
-                LoadError::Unavailable => StoreError::Io(error.to_string()),
-            })?;
-            if let Some(mut machine) = built.base {
-                machine.reopened(self.around.clock.now());
-                machines.insert(name, machine);
-            }
-        }
-        Ok(machines)
-    }
-}
-
-fn take<M: Machine>(saved: &mut HashMap<String, M>, name: &str) -> M {
-    saved.remove(name).unwrap_or_else(M::fresh)
-}
-
-fn shard_names() -> Vec<String> {
-    (0..SHARDS).map(|number| format!("rate_limiter-{number}")).collect()
-}
-
-fn provider_names(concern: &str) -> Vec<String> {
-    ProviderId::ALL.iter().map(|provider| format!("{concern}-{provider}")).collect()
-}
-
-/// Hands out threads.
-struct Places {
-    topology: Topology,
-    arbiters: Vec<Arbiter>,
-}
-
-impl Places {
-    fn new(topology: Topology) -> Self {
-        Self { topology, arbiters: Vec::new() }
-    }
-
-    /// Starts a group on a thread of its own.
-    fn start(&mut self, group: Vec<Arc<dyn Supervised>>, actors: &mut Vec<Arc<dyn Supervised>>) {
-        let place = self.own_thread();
-        for actor in group {
-            Arc::clone(&actor).start(place.clone());
-            actors.push(actor);
-        }
-    }
-
-    fn start_shards(
-        &mut self,
-        shards: Vec<Arc<dyn Supervised>>,
-        actors: &mut Vec<Arc<dyn Supervised>>,
-    ) {
-        match self.topology {
-            Topology::Threads { shards: ShardPlacement::Workers(_) } => actors.extend(shards),
-            Topology::Threads { shards: ShardPlacement::Dedicated } | Topology::Here => {
-                self.start(shards, actors);
-            }
-        }
-    }
-
-    fn own_thread(&mut self) -> Place {
-        match self.topology {
-            Topology::Here => Place::Here,
-            Topology::Threads { .. } => {
-                let arbiter = Arbiter::new();
-                let place = Place::on(arbiter.handle());
-                self.arbiters.push(arbiter);
-                place
-            }
-        }
-    }
 }

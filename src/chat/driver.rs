@@ -8,6 +8,8 @@
 //! - The answer is stored before its last parts are written: whoever reads `[DONE]` finds it.
 //! - A stream that began ends in `finish` or `abort`, then `[DONE]`, whatever happens in here.
 
+mod clocks;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,8 @@ use sendcat_state::stream_log::Append;
 use sendcat_state::threads::{self, Ending as StoredEnding, Message, Role};
 use sendcat_state::timestamp::Timestamp;
 use tokio::sync::oneshot;
+
+use clocks::Reading;
 
 use super::engine::{Engine, OnDisconnect, PROVIDER};
 use super::tools::{self, ToolOrder};
@@ -102,7 +106,8 @@ impl Driver {
         }
     }
 
-    /// Drives the turn to its end, and whatever happens ends the stream. The slot is held until then and renewed meanwhile.
+    /// Drives the turn to its end, and whatever happens ends the stream. The slot is held until
+    /// then and renewed meanwhile.
     pub(super) async fn run(mut self, slot: Slot) {
         let driven = AssertUnwindSafe(self.until_over(&slot)).catch_unwind().await;
         let ending = driven.unwrap_or_else(|_| {
@@ -405,79 +410,6 @@ impl Driver {
                 tracing::error!(thread = %self.thread_id, %error, "an answer was not stored");
             }
         }
-    }
-}
-
-/// What the clocks of one call go by.
-struct Reading {
-    /// When the stream began, or last brought content.
-    last_content: Timestamp,
-    has_content: bool,
-    window_began: Timestamp,
-    window_chars: usize,
-}
-
-impl Reading {
-    fn new(driver: &Driver) -> Self {
-        let now = driver.engine.parts.clock.now();
-        Self { last_content: now, has_content: false, window_began: now, window_chars: 0 }
-    }
-
-    fn note(&mut self, driver: &Driver, delta: &Delta<'_>) {
-        let chars = match delta {
-            Delta::Text(text) | Delta::Reasoning(text) => text.len(),
-            Delta::ToolFragment { name, arguments, .. } => {
-                name.as_ref().map_or(0, |name| name.len()) + arguments.len()
-            }
-            Delta::Usage(_) | Delta::Finish(_) | Delta::Error { .. } | Delta::Done => 0,
-        };
-        if chars == 0 {
-            return;
-        }
-        self.last_content = driver.engine.parts.clock.now();
-        if !self.has_content {
-            self.has_content = true;
-            self.window_began = self.last_content;
-        }
-        self.window_chars += chars;
-    }
-
-    /// Which clock runs out next, and in how long.
-    fn next_to_run_out(&self, driver: &Driver) -> (Clock, Duration) {
-        let rules = &driver.engine.parts.rules;
-        let now = driver.engine.parts.clock.now();
-        let content = if self.has_content {
-            (Clock::Idle, now.until(self.last_content.after(rules.idle)))
-        } else {
-            (Clock::FirstContent, now.until(self.last_content.after(rules.first_content)))
-        };
-        let total = (Clock::Total, now.until(driver.ends));
-        let window = now.until(self.window_began.after(rules.min_progress_window));
-        let progress = self.has_content.then_some((Clock::Progress, window));
-        let clocks = [Some(content), Some(total), progress];
-        clocks.into_iter().flatten().min_by_key(|(_, left)| *left).unwrap_or(total)
-    }
-
-    /// The failure that a clock which ran out is; a window with enough progress is none.
-    fn run_out(&mut self, driver: &Driver, clock: Clock) -> Option<UpstreamError> {
-        let rules = &driver.engine.parts.rules;
-        let limit = match clock {
-            Clock::FirstContent => rules.first_content,
-            Clock::Idle => rules.idle,
-            Clock::Total => rules.total,
-            Clock::Connect => rules.connect,
-            Clock::Headers => rules.headers,
-            Clock::Progress => {
-                let enough = usize::try_from(rules.min_progress_chars).unwrap_or(usize::MAX);
-                if self.window_chars >= enough {
-                    self.window_began = driver.engine.parts.clock.now();
-                    self.window_chars = 0;
-                    return None;
-                }
-                rules.min_progress_window
-            }
-        };
-        Some(timed_out(clock, limit))
     }
 }
 

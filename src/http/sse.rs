@@ -1,7 +1,7 @@
 //! An answer's log as a stream of server-sent events.
 //!
-//! The first parts go out at once; after that whatever is ready goes out together, for the cost of a
-//! stream is one system call a write. While nothing comes, a comment shows that the stream lives.
+//! The first parts go out at once; after that whatever is ready goes out together, for the cost of
+//! a stream is one system call a write. While nothing comes, a comment shows that the stream lives.
 
 use actix_web::HttpResponse;
 use actix_web::http::header;

@@ -2,7 +2,8 @@
 //!
 //! These are rules over records, not a machine with memory: threads grow with users and time, so
 //! they live in the store and are read through it. The journal's thread runs each verb alone, on
-//! records that no other verb is changing, so two first messages of one thread cannot both found it.
+//! records that no other verb is changing, so two first messages of one thread cannot both found
+//! it.
 //!
 //! The stored thread is the truth. A new thread takes the texts it is told; a known one takes only
 //! the last user message, and a regeneration takes none.

@@ -384,8 +384,8 @@ fn nothing_planted_stands_in_the_logs_of_a_run_full_of_errors() {
         }
         answer(caller.delivers(body.clone())).await;
         answer(caller.delivers(format!("{body}{text}"))).await;
-        let wrong = caller.post_json(WHATSAPP, body.clone());
-        answer(wrong.header("x-hub-signature-256", "planted-wrong-signature")).await;
+        let unsigned = caller.post_json(WHATSAPP, body.clone());
+        answer(unsigned.header("x-hub-signature-256", "planted-wrong-signature")).await;
         answer(caller.post_json("/api/gmail/push?token=planted-wrong-token", body)).await;
         answer(caller.pushes(text)).await;
         let question = "?hub.mode=subscribe&hub.challenge=1&hub.verify_token=planted-wrong-token";

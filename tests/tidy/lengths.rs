@@ -9,33 +9,18 @@ const COLUMNS: usize = 100;
 
 /// Files that are longer than they should be, and how long they may be.
 const LONG_FILES: &[(&str, usize)] = &[
-    ("actors/src/journal.rs", 584),
     ("actors/src/shell.rs", 545),
-    ("actors/src/tree.rs", 455),
     ("src/chat/driver.rs", 523),
+    ("tests/it/webhook_refusals.rs", 402),
     ("state/src/circuit_breaker.rs", 427),
     ("state/src/job_queue.rs", 485),
 ];
 
 /// Functions that are longer than they should be: file, name, and how long they may be.
-const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[("actors/src/tree.rs", "all", 68)];
+const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[("actors/src/tree/build.rs", "all", 68)];
 
 /// Files with lines that are wider than they should be, and how many.
-const WIDE_LINES: &[(&str, usize)] = &[
-    ("actors/src/failure.rs", 2),
-    ("actors/src/faults.rs", 1),
-    ("actors/src/handle.rs", 1),
-    ("actors/src/journal.rs", 1),
-    ("actors/src/shell.rs", 1),
-    ("actors/src/stream_log.rs", 1),
-    ("actors/src/tree.rs", 1),
-    ("src/chat/driver.rs", 1),
-    ("src/cli/serve/sandboxed.rs", 1),
-    ("src/http/sse.rs", 1),
-    ("state/src/invariant.rs", 1),
-    ("state/src/lib.rs", 1),
-    ("state/src/threads.rs", 1),
-];
+const WIDE_LINES: &[(&str, usize)] = &[("state/src/invariant.rs", 1), ("state/src/lib.rs", 1)];
 
 #[test]
 fn no_file_is_too_long_and_no_row_of_the_table_is_idle() {

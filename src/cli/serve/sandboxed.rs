@@ -9,7 +9,8 @@ use super::ServeError;
 use crate::config::{Config, Secret, Source};
 use crate::sandbox::{self, Sandbox, Secrets};
 
-/// Starts the stand-ins and loads the configuration again, with what they bring beneath what is set.
+/// Starts the stand-ins and loads the configuration again, with what they bring beneath what is
+/// set.
 pub(super) async fn start(
     source: Source,
     config: &Config,

@@ -1,0 +1,149 @@
+//! What supervision is made of: subtrees, places, and the reports that reach the root.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix_rt::ArbiterHandle;
+use sendcat_state::restart_intensity::{Failures, Intensity, Verdict};
+use sendcat_state::timestamp::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::observe::CaughtPanic;
+
+/// What happens when a subtree has failed too often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Escalation {
+    /// Its actor rests and its callers fail in their direction; too many of these end the process.
+    CountsAtTheRoot,
+    /// Its actor rests and nothing else happens: what observes must not take down what serves.
+    Rests,
+}
+
+/// Actors that are given up together.
+#[derive(Debug)]
+pub struct Subtree {
+    pub(super) name: &'static str,
+    pub(super) intensity: Intensity,
+    pub(super) escalation: Escalation,
+    pub(super) failures: Mutex<Failures>,
+}
+
+impl Subtree {
+    /// A subtree that bears `max` failures in `period`.
+    pub fn new(
+        name: &'static str,
+        max: usize,
+        period: Duration,
+        escalation: Escalation,
+    ) -> Arc<Self> {
+        let intensity = Intensity { max, period };
+        Arc::new(Self { name, intensity, escalation, failures: Mutex::default() })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Counts a failure of one of its actors.
+    pub(crate) fn failed(&self, now: Timestamp) -> Verdict {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.add(now, self.intensity)
+    }
+}
+
+/// Where an actor lives.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// On an arbiter's thread.
+    Arbiter {
+        /// Tells the thread from others.
+        id: u64,
+        /// The way to it.
+        arbiter: ArbiterHandle,
+    },
+    /// On the thread of whoever starts it: a test with everything on one.
+    Here,
+}
+
+impl Place {
+    /// The thread of that arbiter.
+    pub(crate) fn on(arbiter: ArbiterHandle) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self::Arbiter { id: NEXT.fetch_add(1, Ordering::Relaxed), arbiter }
+    }
+
+    /// Whether this is the same thread as that; on one thread everything is.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Arbiter { id, .. }, Self::Arbiter { id: other, .. }) => id == other,
+            (Self::Here, Self::Here) => false,
+            (Self::Arbiter { .. }, Self::Here) | (Self::Here, Self::Arbiter { .. }) => false,
+        }
+    }
+
+    /// Runs `start` there. `false` if that thread is gone.
+    pub(crate) fn run(&self, start: impl FnOnce() + Send + 'static) -> bool {
+        match self {
+            Self::Arbiter { arbiter, .. } => arbiter.spawn_fn(start),
+            Self::Here => {
+                start();
+                true
+            }
+        }
+    }
+
+    pub(crate) fn is_there(&self) -> bool {
+        match self {
+            Self::Arbiter { arbiter, .. } => arbiter.alive(),
+            Self::Here => true,
+        }
+    }
+}
+
+/// The end of an actor's task.
+#[derive(Clone, Debug)]
+pub(crate) struct Down {
+    pub(crate) actor: String,
+    pub(crate) incarnation: u64,
+    pub(crate) panicking: bool,
+    /// The panic that ended it, if one did and was noted.
+    pub(crate) panic: Option<CaughtPanic>,
+}
+
+impl Down {
+    pub(crate) fn of(actor: &str, incarnation: u64) -> Self {
+        Self { actor: actor.to_owned(), incarnation, panicking: false, panic: None }
+    }
+}
+
+/// What reaches the supervisor.
+pub(crate) enum Report {
+    Down(Down),
+    GaveUp { actor: String, subtree: &'static str, escalation: Escalation },
+}
+
+/// Where actors report. Sending never waits and never panics. The channel has no cap of its own:
+/// an actor reports once an incarnation, and incarnations are bounded by what subtrees bear.
+#[derive(Clone, Debug)]
+pub struct Reports {
+    pub(super) to: mpsc::UnboundedSender<Report>,
+}
+
+impl Reports {
+    pub(crate) fn channel() -> (Self, mpsc::UnboundedReceiver<Report>) {
+        let (to, from) = mpsc::unbounded_channel();
+        (Self { to }, from)
+    }
+
+    pub(crate) fn down(&self, down: Down) {
+        drop(self.to.send(Report::Down(down)));
+    }
+
+    pub(crate) fn gave_up(&self, actor: &str, subtree: &Subtree) {
+        let (name, escalation) = (subtree.name, subtree.escalation);
+        let report = Report::GaveUp { actor: actor.to_owned(), subtree: name, escalation };
+        drop(self.to.send(report));
+    }
+}
