@@ -17,7 +17,7 @@ use sendcat_actors::clock::SharedClock;
 use sendcat_actors::failure::AskError;
 use sendcat_actors::job_queue::Jobs;
 use sendcat_actors::journal::Journal;
-use sendcat_actors::stream_log::{AnswerReader, Answers, OpenError};
+use sendcat_actors::stream_log::{AnswerReader, AnswerWriter, Answers, OpenError};
 use sendcat_state::key::{ProviderId, TimedId};
 use sendcat_state::threads::{
     self, BeginTurn, Ending, Message, Role, ThreadLimits, ThreadRefusal, Trigger,
@@ -167,15 +167,31 @@ impl Engine {
     /// # Errors
     /// [`ChatRefusal`] if none could begin, or the provider failed before any content.
     pub async fn begin(&self, ask: Ask) -> Result<AnswerReader, ChatRefusal> {
-        self.check_owner(&ask).await?;
+        // What does not depend on each other is asked at once, and judged in the order of the
+        // checks: a wake-up of another thread costs more than the work it wakes for.
+        let thread_id = ask.request.thread_id.clone();
+        let slot = self.upstream.slot(PROVIDER, thread_id.as_str());
+        let (owned, slot) = tokio::join!(self.check_owner(&ask), slot);
+        owned?;
         if self.parts.openrouter.api_key.is_none() {
             return Err((&UpstreamError::NoKey { provider: PROVIDER }).into());
         }
-        let slot = self.upstream.slot(PROVIDER, ask.request.thread_id.as_str()).await;
         let slot = slot.map_err(|error| ChatRefusal::from(&error))?;
         self.check_circuit()?;
-        let history = self.store_question(&ask).await?;
-        self.start(ask, history, slot).await
+        let opening = self.open(thread_id.as_str());
+        let (history, writer) = tokio::join!(self.store_question(&ask), opening);
+        let (history, writer) = (history?, writer?);
+        self.start(ask, history, writer, slot).await
+    }
+
+    /// Opens the log of a new answer.
+    async fn open(&self, thread_id: &str) -> Result<AnswerWriter, ChatRefusal> {
+        let id = TimedId::new(self.parts.clock.now(), getrandom::u64().unwrap_or_default());
+        let opened = self.parts.answers.open(thread_id, id, fixed::STREAM_LOG_BYTES_MAX).await;
+        opened.map_err(|error| match error {
+            OpenError::TooMany => ErrorCode::Overloaded.into(),
+            OpenError::Unavailable(error) => ChatRefusal::from(error),
+        })
     }
 
     async fn check_owner(&self, ask: &Ask) -> Result<(), ChatRefusal> {
@@ -237,15 +253,10 @@ impl Engine {
         &self,
         ask: Ask,
         history: Vec<Message>,
+        writer: AnswerWriter,
         slot: Slot,
     ) -> Result<AnswerReader, ChatRefusal> {
-        let id = TimedId::new(self.parts.clock.now(), getrandom::u64().unwrap_or_default());
-        let thread_id = ask.request.thread_id.as_str();
-        let opened = self.parts.answers.open(thread_id, id, fixed::STREAM_LOG_BYTES_MAX).await;
-        let writer = opened.map_err(|error| match error {
-            OpenError::TooMany => ErrorCode::Overloaded.into(),
-            OpenError::Unavailable(error) => ChatRefusal::from(error),
-        })?;
+        let (id, thread_id) = (writer.id(), ask.request.thread_id.as_str());
         let reader = writer.reader();
         let opening = Opening {
             message_id: format!("msg_{id}"),
