@@ -81,6 +81,14 @@ impl Machine for Claims {
         self.sweep(now)
     }
 
+    fn fingerprint(command: &Command) -> Option<u128> {
+        match command {
+            Command::Claim(_, keys) | Command::Done(keys, _) | Command::GiveBack(_, keys) => {
+                keys.iter().map(IdempotencyKey::hash).reduce(|all, key| all ^ key)
+            }
+        }
+    }
+
     fn undo(answer: Answer) -> Option<Command> {
         match answer {
             Answer::Claimed(by, claims) => {
