@@ -123,7 +123,8 @@ impl<M: Machine> Shell<M> {
         };
         let now = self.now();
         let fingerprint = M::fingerprint(&command);
-        if self.cell.poison.refuses(now, fingerprint) {
+        // What was told is no input: it gives back or settles what an earlier command did.
+        if reply.is_some() && self.cell.poison.refuses(now, fingerprint) {
             return refuse(reply, AskError::Poisoned);
         }
         let waits = M::CLASS == Class::Journalled && M::waits_for_disk(&command);
