@@ -55,6 +55,7 @@ pub(crate) struct Cell<M: Machine> {
     pub(crate) place: Mutex<Option<Place>>,
     pub(crate) around: Around,
     pub(crate) faults: crate::faults::FaultBoard,
+    pub(crate) poison: crate::poison::PoisonBook,
 }
 
 /// What every actor of a tree is given.
@@ -273,6 +274,7 @@ impl<M: Machine> Handle<M> {
             place: Mutex::new(None),
             around: around.clone(),
             faults: crate::faults::FaultBoard::default(),
+            poison: crate::poison::PoisonBook::default(),
         };
         Self { cell: Arc::new(cell) }
     }

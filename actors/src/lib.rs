@@ -20,6 +20,7 @@ pub mod job_queue;
 pub mod journal;
 pub mod machine;
 pub mod observe;
+mod poison;
 pub mod ports;
 pub mod rate_limiter;
 mod rebuild;

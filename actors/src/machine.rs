@@ -93,6 +93,13 @@ pub trait Machine:
         Decision::unchanged(())
     }
 
+    /// What a command is known by when it makes the actor panic again and again: whose or what it
+    /// is about. `None` for commands that are all alike.
+    fn fingerprint(command: &Self::Command) -> Option<u128> {
+        let _ = command;
+        None
+    }
+
     /// Whether the answer to this command waits for the disk; asked of journalled machines only.
     fn waits_for_disk(command: &Self::Command) -> bool {
         let _ = command;

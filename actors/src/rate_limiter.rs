@@ -53,6 +53,10 @@ impl Machine for RateShard {
         self.admit(now, key, limit)
     }
 
+    fn fingerprint(command: &Admit) -> Option<u128> {
+        Some(command.key.hash)
+    }
+
     fn view(&self, _: Timestamp) -> ShardView {
         Self::view(self)
     }

@@ -119,6 +119,11 @@ impl<M: Machine> Shell<M> {
         let Some(machine) = &self.machine else {
             return refuse(reply, AskError::Down);
         };
+        let fingerprint = M::fingerprint(&command);
+        // What was told is no input: it gives back or settles what an earlier command did.
+        if reply.is_some() && self.cell.poison.refuses(now, fingerprint) {
+            return refuse(reply, AskError::Poisoned);
+        }
         let waits = M::CLASS == Class::Journalled && M::waits_for_disk(&command);
         let rules = self.cell.rules.load();
         #[cfg(feature = "faults")]
@@ -132,8 +137,13 @@ impl<M: Machine> Shell<M> {
         match decided {
             // Replaced while it hung in there: nobody may see what this one decided (SV-3).
             Ok(_) if self.is_superseded() => refuse(reply, AskError::Crashed),
-            Ok(decision) => self.take_effect(now, decision, reply, waits, ctx),
+            Ok(decision) => {
+                if !self.take_effect(now, decision, reply, waits, ctx) {
+                    self.cell.poison.strike(now, fingerprint);
+                }
+            }
             Err(payload) => {
+                self.cell.poison.strike(now, fingerprint);
                 self.note_panic(now, "decide", payload.as_ref());
                 self.cell.vitals.count_restart(Cause::Decide);
                 refuse(reply, AskError::Crashed);
@@ -141,7 +151,7 @@ impl<M: Machine> Shell<M> {
         }
     }
 
-    /// Records the change, applies it, and answers.
+    /// Records the change, applies it, and answers; `false` if applying it panicked.
     fn take_effect(
         &mut self,
         now: Timestamp,
@@ -149,7 +159,7 @@ impl<M: Machine> Shell<M> {
         reply: Option<Reply<M>>,
         waits: bool,
         ctx: &mut Context<Self>,
-    ) {
+    ) -> bool {
         let Decision { answer, change, writes } = decision;
         let journalled = M::CLASS == Class::Journalled;
         let mut answering = Some((reply, answer));
@@ -161,10 +171,8 @@ impl<M: Machine> Shell<M> {
             };
             let waiting = if waits { answering.take() } else { None };
             if let Err(waiting) = self.append(append, waiting) {
-                return refuse(
-                    waiting.or(answering).and_then(|(reply, _)| reply),
-                    AskError::Overloaded,
-                );
+                refuse(waiting.or(answering).and_then(|(reply, _)| reply), AskError::Overloaded);
+                return true;
             }
         }
         let applied = change.is_none_or(|change| self.apply(change));
@@ -175,11 +183,12 @@ impl<M: Machine> Shell<M> {
                 M::undo(answer).into_iter().for_each(|undo| self.cell.tell(undo));
             }
             self.restart(now, Cause::Apply, ctx);
-            return;
+            return false;
         }
         if let Some((Some(reply), answer)) = answering {
             reply.answer(answer);
         }
+        true
     }
 
     fn encode(&self, change: &M::Change) -> JournalledChange {

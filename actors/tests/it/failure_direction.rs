@@ -1,5 +1,6 @@
 //! Which way each concern fails: the table as data, and every handle that goes that way itself.
 
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -15,13 +16,13 @@ use sendcat_state::idempotency::{ClaimRow, Claimant};
 use sendcat_state::key::{IdempotencyKey, ProviderId};
 use sendcat_state::timestamp::Timestamp;
 
-use crate::containment::{TEN_PER_MINUTE, caller};
+use crate::containment::{TEN_PER_MINUTE, caller, callers};
 use crate::support::{Disk, in_virtual_time, millis, once, pass, settle, tree_without_workers};
 
 const PROVIDER: ProviderId = ProviderId::OpenrouterChat;
 
 /// The errors that every actor can be made to give; `NotDurable` is a journalled one's alone, and
-/// nothing is refused as `Poisoned` yet.
+/// `Poisoned` that of those whose commands have a fingerprint ([`poisoned`]).
 const GIVEN: [AskError; 5] = [
     AskError::Restarting { retry_after: Duration::ZERO },
     AskError::Overloaded,
@@ -33,7 +34,7 @@ const GIVEN: [AskError; 5] = [
 type Provoke<'a> = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + 'a>> + 'a>;
 
 /// Brings an actor into the state in which it gives that error, and has `ask` meet it. `provoke`
-/// asks the actor for any change.
+/// asks the actor for any change, another each time, so that none of them is refused for the last.
 async fn meeting<T>(
     error: AskError,
     (tree, actor): (&Tree, &str),
@@ -75,6 +76,16 @@ async fn meeting<T>(
     }
 }
 
+/// Asks the same until it is refused for the panics that it made: what the ask after those gives.
+async fn poisoned<T>((tree, actor): (&Tree, &str), ask: impl AsyncFn() -> T) -> T {
+    for _ in 0..3 {
+        assert!(tree.arm(actor, once(FaultKind::PanicDecide)));
+        drop(ask().await);
+        settle().await;
+    }
+    ask().await
+}
+
 fn times(concern: Concern, error: AskError) -> u64 {
     let count = unavailable().into_iter();
     let mut count = count.filter(|it| it.concern == concern && it.error.as_str() == error.as_str());
@@ -104,9 +115,11 @@ fn of_bulkheads(tree: &Tree) -> Provoke<'_> {
 }
 
 fn of_claims(tree: &Tree) -> Provoke<'_> {
+    let number = Cell::new(0_u64);
     Box::new(move || {
+        number.set(number.get() + 1);
+        let key = IdempotencyKey::whatsapp_message(&format!("provokes {}", number.get()));
         Box::pin(async move {
-            let key = IdempotencyKey::whatsapp_message("provokes");
             let claim = idempotency::Command::Claim(Claimant(u64::MAX), vec![key]);
             let _ = tree.claims.actor().ask(claim).await;
         })
@@ -114,10 +127,12 @@ fn of_claims(tree: &Tree) -> Provoke<'_> {
 }
 
 fn of_shards(tree: &Tree) -> Provoke<'_> {
+    let others = RefCell::new(callers(caller("a").shard()));
     Box::new(move || {
+        let other = others.borrow_mut().next().unwrap();
         Box::pin(async move {
             let limit = sendcat_state::rate_window::Limit { calls: 10_000, ..TEN_PER_MINUTE };
-            let _ = tree.limiter.admit(caller("a"), limit).await;
+            let _ = tree.limiter.admit(other, limit).await;
         })
     })
 }
@@ -159,6 +174,17 @@ fn a_limiter_that_does_not_answer_says_which_error_and_its_concern_is_closed() {
             assert_eq!(Concern::RateLimit.direction(), Direction::Closed);
         });
     }
+}
+
+#[test]
+fn a_limiter_that_refuses_a_poisonous_call_says_so_and_its_concern_is_closed() {
+    in_virtual_time(|| async {
+        let tree = tree_without_workers(&Disk::default()).await;
+        let shard = format!("rate_limiter-{}", caller("a").shard());
+        let ask = async || tree.limiter.admit(caller("a"), TEN_PER_MINUTE).await;
+        assert_eq!(poisoned((&tree, &shard), ask).await, Err(AskError::Poisoned));
+        assert_eq!(Concern::RateLimit.direction(), Direction::Closed);
+    });
 }
 
 /// What a gate says while its circuit's actor gives `error`, having opened the circuit or not.
@@ -258,6 +284,26 @@ fn a_claim_without_an_answer_goes_on_and_asks_the_disk_all_the_same() {
             assert_eq!(counted, u64::from(!asked_again), "{}", error.as_str());
         });
     }
+}
+
+#[test]
+fn a_claim_refused_as_poisonous_goes_on_and_asks_the_disk_all_the_same() {
+    let key = |text: &str| IdempotencyKey::whatsapp_message(text);
+    in_virtual_time(|| async {
+        let tree = tree_without_workers(&Disk::default()).await;
+        let late = Timestamp::from_millis(u64::MAX);
+        let row = ClaimRow::write(&key("done"), Timestamp::ZERO, late);
+        let written = tree.journal.transact(|_| Ok::<_, ()>(((), vec![row])));
+        assert_eq!(written.await, Ok(Ok(())));
+        let counted = |error| times(Concern::ReplayClaim, error);
+        let before = (counted(AskError::Crashed), counted(AskError::Poisoned));
+        let ask = async || tree.claims.claim(vec![key("new"), key("done")]).await;
+        let claimed = poisoned((&tree, "idempotency"), ask).await.unwrap();
+        assert_eq!(claimed.first.keys(), [key("new")]);
+        assert_eq!(claimed.duplicates, [key("done")]);
+        let after = (counted(AskError::Crashed), counted(AskError::Poisoned));
+        assert_eq!(after, (before.0 + 3, before.1 + 1));
+    });
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod flood;
 mod hang;
 mod journal;
 mod placement;
+mod poison;
 mod recovery;
 mod shutdown;
 mod stream_log;

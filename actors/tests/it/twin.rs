@@ -3,6 +3,7 @@
 //!
 //! A schedule is drawn from its seed. `SCHEDULES=10000 SEED=7` runs more of them, from there.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +22,15 @@ use sendcat_state::key::{IdempotencyKey, LeaseId, ProviderId};
 use sendcat_state::rate_window::Limit;
 use sendcat_state::timestamp::Timestamp;
 
-use crate::containment::caller;
+use crate::containment::callers;
 use crate::support::{
     Disk, Echo, INBOX, TOOL, in_virtual_time, job, millis, once, pass, seen, tree_of,
 };
 
 const STEPS: u64 = 40;
+
+/// How long a command that crashed three times is refused.
+const REFUSED: Duration = Duration::from_secs(600);
 
 /// Numbers drawn from a seed (splitmix64).
 struct Draws(u64);
@@ -51,6 +55,8 @@ struct Pair<M: Machine> {
     actor: Handle<M>,
     twin: M,
     clock: Arc<ManualClock>,
+    /// How often a command crashed, and when last.
+    crashes: HashMap<u128, (u32, Timestamp)>,
 }
 
 impl<M: Machine<Answer: Debug>> Pair<M> {
@@ -66,8 +72,14 @@ impl<M: Machine<Answer: Debug>> Pair<M> {
             self.tree.arm(&name, once(kind));
         }
         let waits = M::CLASS == Class::Journalled && M::waits_for_disk(&command());
+        let refused = self.is_refused(&command());
         let answer = self.actor.ask(command()).await;
         let told = format!("{answer:?}");
+        let poisoned = matches!(answer, Err(AskError::Poisoned));
+        assert_eq!(poisoned, refused, "{name} answered {told}");
+        if matches!(answer, Err(AskError::Crashed)) {
+            self.note_crash(&command());
+        }
         match (answer, fault) {
             (Ok(answer), _) => {
                 assert_eq!(format!("{answer:?}"), format!("{:?}", self.twin_takes(command())));
@@ -80,11 +92,27 @@ impl<M: Machine<Answer: Debug>> Pair<M> {
                 }
             }
             (Err(AskError::Crashed), Some(FaultKind::PanicDecide)) => {}
+            // Surely not executed: the twin is not asked at all.
+            (Err(AskError::Poisoned), _) => {}
             (error, fault) => panic!("{name} met {fault:?} and answered {error:?}"),
         }
         self.tree.clear_faults();
         self.keeps_house().await;
         told
+    }
+
+    /// Whether the actor has to refuse a command: three crashes, the last not ten minutes ago.
+    fn is_refused(&self, command: &M::Command) -> bool {
+        let crashes = M::fingerprint(command).and_then(|known_by| self.crashes.get(&known_by));
+        crashes.is_some_and(|(times, last)| *times >= 3 && self.clock.now() < last.after(REFUSED))
+    }
+
+    fn note_crash(&mut self, command: &M::Command) {
+        let now = self.clock.now();
+        let Some(known_by) = M::fingerprint(command) else { return };
+        let (times, last) = self.crashes.entry(known_by).or_insert((0, now));
+        *times = if now < last.after(REFUSED) { *times + 1 } else { 1 };
+        *last = now;
     }
 
     /// Lets time pass for both.
@@ -134,7 +162,7 @@ async fn schedule<M: Machine<Answer: Debug>>(
     .await;
     let actor = of(&tree);
     let name = actor.vitals().name().to_owned();
-    let mut pair = Pair { tree, actor, twin: M::fresh(), clock };
+    let mut pair = Pair { tree, actor, twin: M::fresh(), clock, crashes: HashMap::new() };
     let mut restarts = 0;
     for _ in 0..STEPS {
         let strikes = draws.below(4) == 0;
@@ -163,10 +191,7 @@ async fn schedule<M: Machine<Answer: Debug>>(
 }
 
 fn admit(drawn: u64) -> rate_limiter::Admit {
-    // All keys of one shard: the first that are.
-    let of_shard = (0_u64..).map(|number| caller(&number.to_string()));
-    let mut keys = of_shard.filter(|key| key.shard() == 0);
-    let key = keys.nth(usize::try_from(drawn % 3).unwrap()).unwrap();
+    let key = callers(0).nth(usize::try_from(drawn % 3).unwrap()).unwrap();
     rate_limiter::Admit { key, limit: Limit { calls: 3, per: Duration::from_secs(15) } }
 }
 
