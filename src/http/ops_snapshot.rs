@@ -113,7 +113,7 @@ fn circuits(shared: &Shared, at: Timestamp) -> Vec<ops::CircuitRow> {
         let view = *circuit.view();
         ops::CircuitRow {
             provider: provider.to_string(),
-            state: view.map_or(CircuitState::Closed, |view| view.state).as_str().to_owned(),
+            state: view.map_or(CircuitState::Closed.as_str(), |view| view.shown()).to_owned(),
             failures: view.map_or(0, |view| u64::from(view.failures)),
             opened_at: view
                 .and_then(|view| view.opened_at)

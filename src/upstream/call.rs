@@ -114,6 +114,12 @@ pub struct OpenStream {
 pub struct Recorder(CallPermit);
 
 impl Recorder {
+    /// Notes that content has come: from the first note the breaker tells a slow call. Without a
+    /// note a call is never slow.
+    pub fn heard(&mut self) {
+        self.0.heard();
+    }
+
     /// The provider did its work.
     pub fn succeeded(self) {
         self.0.record(CallOutcome::Success);
@@ -181,7 +187,7 @@ impl Upstream {
     ) -> Result<Vec<u8>, UpstreamError> {
         let provider = call.provider;
         let _slot = self.slot(provider, holder).await?;
-        let recorder = self.permit(provider).await?;
+        let mut recorder = self.permit(provider).await?;
         let answer = async {
             let response = self.send(call, deadline).await?;
             let response = accepted(response, refusal).await?;
@@ -191,7 +197,10 @@ impl Upstream {
         let late = || UpstreamError::TimedOut { provider, clock: Clock::Total, limit: deadline };
         let answer = answered.unwrap_or_else(|_| Err(late()));
         match &answer {
-            Ok(_) => recorder.succeeded(),
+            Ok(_) => {
+                recorder.heard();
+                recorder.succeeded();
+            }
             Err(error) => recorder.failed(error),
         }
         answer

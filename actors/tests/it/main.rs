@@ -1,4 +1,5 @@
 //! The tree, whole, with no network: one thread, virtual time.
 
+mod circuits;
 mod containment;
 mod support;

@@ -72,7 +72,7 @@ fn circuit_breaker() -> CircuitBreaker {
     let mut circuit = CircuitBreaker::default();
     let call = Permit { generation: 0, probe: None };
     let failure = CallOutcome::Failure { retry_after: None };
-    circuit.record(at(50), &CIRCUIT, call, failure).settle(&mut circuit);
+    circuit.record(at(50), &CIRCUIT, (call, failure), 100).settle(&mut circuit);
     let _probe = circuit.gate(at(150), &CIRCUIT).settle(&mut circuit);
     circuit
 }
@@ -86,7 +86,7 @@ fn a_circuit_of_version_1_waits_for_its_probe() {
     let next = Gate::Allowed(Permit { generation: 1, probe: Some(1) });
     assert_eq!(circuit.gate(at(180), &CIRCUIT).answer, next);
     let probe = Permit { generation: 1, probe: Some(0) };
-    circuit.record(at(160), &CIRCUIT, probe, CallOutcome::Success).settle(&mut circuit);
+    circuit.record(at(160), &CIRCUIT, (probe, CallOutcome::Success), 100).settle(&mut circuit);
     assert_eq!(circuit.view().state, CircuitState::Closed);
 }
 
