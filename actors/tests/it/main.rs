@@ -2,4 +2,5 @@
 
 mod circuits;
 mod containment;
+mod limits;
 mod support;
