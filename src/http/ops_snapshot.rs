@@ -133,7 +133,7 @@ fn bulkheads(shared: &Shared) -> BTreeMap<String, ops::BulkheadRow> {
         let row = ops::BulkheadRow {
             in_flight: view.leases.len() as u64,
             max: rules.capacity as u64,
-            waiting: 0,
+            waiting: view.waiting as u64,
         };
         (provider.to_string(), row)
     };

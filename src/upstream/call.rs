@@ -15,8 +15,9 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Response, Url};
-use sendcat_actors::bulkhead::{Bulkheads, Slot};
+use sendcat_actors::bulkhead::{Bulkheads, Saturated, Slot};
 use sendcat_actors::circuit_breaker::{CallPermit, CircuitBreakers};
+use sendcat_state::bulkhead::Priority;
 use sendcat_state::circuit_breaker::CallOutcome;
 use sendcat_state::key::ProviderId;
 
@@ -186,7 +187,10 @@ impl Upstream {
         refusal: ReadRefusal,
     ) -> Result<Vec<u8>, UpstreamError> {
         let provider = call.provider;
-        let _slot = self.slot(provider, holder).await?;
+        let slot = self.bulkheads.acquire_as(provider, holder, Priority::Tool).await;
+        let saturated =
+            |full: Saturated| UpstreamError::Saturated { provider, retry_after: full.retry_after };
+        let _slot = slot.map_err(saturated)?;
         let mut recorder = self.permit(provider).await?;
         let answer = async {
             let response = self.send(call, deadline).await?;

@@ -3,4 +3,5 @@
 mod circuits;
 mod containment;
 mod limits;
+mod lines;
 mod support;
