@@ -1,29 +1,40 @@
 //! The bulkheads: one actor a provider.
 //!
 //! Whoever gets a [`Slot`] holds it until the slot is dropped; one held longer than its lease is
-//! renewed by [`Slot::renew`]. If the actor gives no answer, calls go on under a local cap.
+//! renewed by [`Slot::renew`]. Where the rules allow a wait, a caller without a slot stands in line
+//! until its turn or its deadline comes; one that goes away leaves the line. If the actor gives no answer, calls go on under a local cap.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sendcat_state::bulkhead::{
-    Acquisition, Bulkhead, BulkheadChange, BulkheadRules, BulkheadView, LeaseState,
+    Acquisition, Bulkhead, BulkheadChange, BulkheadRules, BulkheadView, LeaseState, Priority,
+    Ticket, TicketId, TicketState,
 };
 use sendcat_state::key::{LeaseId, ProviderId};
 use sendcat_state::machine::Decision;
 use sendcat_state::timestamp::Timestamp;
+
+use tokio::sync::watch;
 
 use crate::failure::{self, Concern};
 use crate::handle::{Around, Handle};
 use crate::machine::{Class, Machine, Publish};
 use crate::supervisor::Subtree;
 
+/// How long a caller in line waits before it asks by itself: what lapses is told to nobody.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// What a bulkhead is asked.
 #[derive(Debug)]
 pub enum Command {
-    /// A slot for this holder.
-    Acquire(String),
+    /// A slot for this holder, or a place in line.
+    Acquire(String, Priority),
+    /// The slot of a ticket whose turn has come.
+    PickUp(TicketId),
+    /// A ticket no longer needed.
+    Leave(TicketId),
     /// A slot given back.
     GiveBack(LeaseId),
     /// A slot still needed.
@@ -35,6 +46,10 @@ pub enum Command {
 pub enum Answer {
     /// To [`Command::Acquire`].
     Acquired(Acquisition),
+    /// To [`Command::PickUp`].
+    Ticket(TicketState),
+    /// To [`Command::Leave`].
+    Left,
     /// To all else.
     Lease(LeaseState),
 }
@@ -62,20 +77,29 @@ impl Machine for Bulkhead {
         command: Command,
     ) -> Decision<Answer, BulkheadChange> {
         match command {
-            Command::Acquire(holder) => self.acquire(now, rules, &holder).map(Answer::Acquired),
-            Command::GiveBack(id) => self.give_back(now, id).map(Answer::Lease),
+            Command::Acquire(holder, priority) => {
+                self.acquire(now, rules, (&holder, priority)).map(Answer::Acquired)
+            }
+            Command::PickUp(ticket) => self.pick_up(now, rules, ticket).map(Answer::Ticket),
+            Command::Leave(ticket) => self.leave(now, rules, ticket).map(|()| Answer::Left),
+            Command::GiveBack(id) => self.give_back(now, rules, id).map(Answer::Lease),
             Command::Renew(id) => self.renew(now, rules, id).map(Answer::Lease),
         }
     }
 
-    fn housekeep(&self, now: Timestamp, _: &BulkheadRules) -> Decision<(), BulkheadChange> {
-        self.sweep(now)
+    fn housekeep(&self, now: Timestamp, rules: &BulkheadRules) -> Decision<(), BulkheadChange> {
+        self.sweep(now, rules)
     }
 
     fn undo(answer: Answer) -> Option<Command> {
         match answer {
-            Answer::Acquired(Acquisition::Held(lease)) => Some(Command::GiveBack(lease.id)),
-            Answer::Acquired(Acquisition::Saturated { .. }) | Answer::Lease(_) => None,
+            Answer::Acquired(Acquisition::Held(lease))
+            | Answer::Ticket(TicketState::Granted(lease)) => Some(Command::GiveBack(lease.id)),
+            Answer::Acquired(Acquisition::Queued(ticket)) => Some(Command::Leave(ticket.id)),
+            Answer::Acquired(Acquisition::Saturated { .. })
+            | Answer::Ticket(TicketState::Waiting | TicketState::Gone { .. })
+            | Answer::Left
+            | Answer::Lease(_) => None,
         }
     }
 
@@ -106,9 +130,39 @@ pub struct Slot {
 }
 
 enum Held {
-    Lease(Handle<Bulkhead>, LeaseId),
+    Lease(Lined, LeaseId),
     /// The actor gave no answer: counted here.
     Local(Arc<AtomicUsize>),
+}
+
+/// A bulkhead, and the bell that is rung when one of its slots may be free.
+#[derive(Clone)]
+struct Lined {
+    bulkhead: Handle<Bulkhead>,
+    bell: Arc<watch::Sender<()>>,
+}
+
+impl Lined {
+    /// Gives something back. Whoever hears the bell asks after this was handled, for commands are
+    /// handled in the order they come.
+    fn free(&self, command: Command) {
+        self.bulkhead.tell(command);
+        self.bell.send_replace(());
+    }
+}
+
+/// A place in line, left when dropped.
+struct Place {
+    lined: Lined,
+    ticket: Option<Ticket>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.lined.free(Command::Leave(ticket.id));
+        }
+    }
 }
 
 impl Slot {
@@ -116,8 +170,8 @@ impl Slot {
     pub async fn renew(&self) -> bool {
         match &self.held {
             // An actor that gives no answer takes no slot away either.
-            Held::Lease(bulkhead, id) => !matches!(
-                bulkhead.ask(Command::Renew(*id)).await,
+            Held::Lease(lined, id) => !matches!(
+                lined.bulkhead.ask(Command::Renew(*id)).await,
                 Ok(Answer::Lease(LeaseState::Gone))
             ),
             Held::Local(_) => true,
@@ -133,7 +187,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         match &self.held {
-            Held::Lease(bulkhead, id) => bulkhead.tell(Command::GiveBack(*id)),
+            Held::Lease(lined, id) => lined.free(Command::GiveBack(*id)),
             Held::Local(calls) => {
                 calls.fetch_sub(1, Ordering::AcqRel);
             }
@@ -144,7 +198,7 @@ impl Drop for Slot {
 /// The handle on all bulkheads.
 #[derive(Clone)]
 pub struct Bulkheads {
-    bulkheads: Arc<[Handle<Bulkhead>]>,
+    bulkheads: Arc<[Lined]>,
     /// Calls made while a bulkhead gave no answer.
     local: Arc<[Arc<AtomicUsize>]>,
 }
@@ -159,7 +213,8 @@ impl Bulkheads {
         let bulkhead = |provider: &ProviderId| {
             let name = format!("bulkhead-{provider}");
             let base = base(&name);
-            Handle::new(name, subtree, around, rules(*provider), base)
+            let bulkhead = Handle::new(name, subtree, around, rules(*provider), base);
+            Lined { bulkhead, bell: Arc::new(watch::Sender::new(())) }
         };
         Self {
             bulkheads: ProviderId::ALL.iter().map(bulkhead).collect(),
@@ -167,25 +222,79 @@ impl Bulkheads {
         }
     }
 
-    /// Takes a slot for `holder`, whom operators see.
+    /// Takes a slot for `holder`, whom operators see, as somebody at a screen.
     ///
     /// # Errors
     /// [`Saturated`] if every slot is taken; it says when one is likely to be free.
     pub async fn acquire(&self, provider: ProviderId, holder: &str) -> Result<Slot, Saturated> {
-        let bulkhead = self.bulkhead(provider);
-        let lease_ttl = bulkhead.rules().lease_ttl;
-        match bulkhead.ask(Command::Acquire(holder.to_owned())).await {
+        self.acquire_as(provider, holder, Priority::Interactive).await
+    }
+
+    /// Takes a slot for `holder`, and waits in line for it where the rules allow that. Dropped
+    /// before it is done, it leaves the line.
+    ///
+    /// # Errors
+    /// [`Saturated`] if no slot came in time, or none is expected to; it says when one is.
+    pub async fn acquire_as(
+        &self,
+        provider: ProviderId,
+        holder: &str,
+        priority: Priority,
+    ) -> Result<Slot, Saturated> {
+        let lined = &self.bulkheads[provider.index()];
+        let lease_ttl = lined.bulkhead.rules().lease_ttl;
+        match lined.bulkhead.ask(Command::Acquire(holder.to_owned(), priority)).await {
             Ok(Answer::Acquired(Acquisition::Held(lease))) => {
-                Ok(Slot { held: Held::Lease(bulkhead.clone(), lease.id), lease_ttl })
+                Ok(Slot { held: Held::Lease(lined.clone(), lease.id), lease_ttl })
+            }
+            Ok(Answer::Acquired(Acquisition::Queued(ticket))) => {
+                self.in_line(provider, ticket).await
             }
             Ok(Answer::Acquired(Acquisition::Saturated { retry_after })) => {
                 Err(Saturated { provider, retry_after })
             }
-            Ok(Answer::Lease(_)) => self.unleased(provider, lease_ttl),
+            Ok(Answer::Lease(_) | Answer::Ticket(_) | Answer::Left) => {
+                self.unleased(provider, lease_ttl)
+            }
             Err(error) => {
                 failure::failed(Concern::BulkheadAcquire, error);
                 self.unleased(provider, lease_ttl)
             }
+        }
+    }
+
+    /// Waits for a ticket's turn.
+    async fn in_line(&self, provider: ProviderId, ticket: Ticket) -> Result<Slot, Saturated> {
+        let lined = &self.bulkheads[provider.index()];
+        let (bulkhead, clock) = (&lined.bulkhead, &lined.bulkhead.cell().around.clock);
+        let lease_ttl = bulkhead.rules().lease_ttl;
+        let mut bell = lined.bell.subscribe();
+        let mut place = Place { lined: lined.clone(), ticket: Some(ticket) };
+        loop {
+            // A bell that rings from here on is heard below.
+            bell.borrow_and_update();
+            match bulkhead.ask(Command::PickUp(ticket.id)).await {
+                Ok(Answer::Ticket(TicketState::Granted(lease))) => {
+                    place.ticket = None;
+                    return Ok(Slot { held: Held::Lease(lined.clone(), lease.id), lease_ttl });
+                }
+                Ok(Answer::Ticket(TicketState::Gone { retry_after })) => {
+                    return Err(Saturated { provider, retry_after });
+                }
+                Ok(
+                    Answer::Ticket(TicketState::Waiting)
+                    | Answer::Acquired(_)
+                    | Answer::Left
+                    | Answer::Lease(_),
+                ) => {}
+                Err(error) => {
+                    failure::failed(Concern::BulkheadAcquire, error);
+                    return self.unleased(provider, lease_ttl);
+                }
+            }
+            let left = clock.now().until(ticket.deadline);
+            // Whether the bell rang or time is up, the machine has the answer.
+            let _ = tokio::time::timeout(left.min(LOOK_EVERY), bell.changed()).await;
         }
     }
 
@@ -204,11 +313,12 @@ impl Bulkheads {
 
     /// The actor of one provider.
     pub fn bulkhead(&self, provider: ProviderId) -> &Handle<Bulkhead> {
-        &self.bulkheads[provider.index()]
+        &self.bulkheads[provider.index()].bulkhead
     }
 
     /// All of them, in the order of [`ProviderId::ALL`].
     pub fn bulkheads(&self) -> impl Iterator<Item = (ProviderId, &Handle<Bulkhead>)> {
-        ProviderId::ALL.iter().copied().zip(self.bulkheads.iter())
+        let bulkheads = self.bulkheads.iter().map(|lined| &lined.bulkhead);
+        ProviderId::ALL.iter().copied().zip(bulkheads)
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sendcat_state::circuit_breaker::{
-    CallOutcome, CircuitBreaker, CircuitChange, CircuitRules, CircuitState, CircuitView, Gate,
-    Permit,
+    CallOutcome, CircuitBreaker, CircuitChange, CircuitMode, CircuitRules, CircuitState,
+    CircuitView, Gate, Permit,
 };
 use sendcat_state::key::ProviderId;
 use sendcat_state::machine::Decision;
@@ -24,10 +24,12 @@ use crate::supervisor::Subtree;
 pub enum Command {
     /// May the provider be called?
     Gate,
-    /// This is what came of a call.
-    Record(Permit, CallOutcome),
+    /// This is what came of a call; the number spreads cooldowns.
+    Record(Permit, CallOutcome, u64),
     /// Close, whatever the state.
     Reset,
+    /// Lay this mode over the circuit, or release it.
+    Mode(CircuitMode),
 }
 
 /// What it answers.
@@ -63,17 +65,26 @@ impl Machine for CircuitBreaker {
     ) -> Decision<Answer, CircuitChange> {
         match command {
             Command::Gate => self.gate(now, rules).map(Answer::Gate),
-            Command::Record(permit, outcome) => {
-                self.record(now, rules, permit, outcome).map(|()| Answer::Noted)
+            Command::Record(permit, outcome, random) => {
+                self.record(now, rules, (permit, outcome), random).map(|()| Answer::Noted)
             }
             Command::Reset => self.reset().map(|()| Answer::Noted),
+            Command::Mode(mode) => {
+                let set = match mode {
+                    CircuitMode::Normal => self.release(),
+                    CircuitMode::ForcedOpen => self.force_open(),
+                    CircuitMode::Disabled => self.disable(),
+                    CircuitMode::Shadow => self.shadow(),
+                };
+                set.map(|()| Answer::Noted)
+            }
         }
     }
 
     fn undo(answer: Answer) -> Option<Command> {
         match answer {
             Answer::Gate(Gate::Allowed(permit)) if permit.probe.is_some() => {
-                Some(Command::Record(permit, CallOutcome::Neutral))
+                Some(Command::Record(permit, CallOutcome::Neutral, 0))
             }
             Answer::Gate(_) | Answer::Noted => None,
         }
@@ -99,14 +110,41 @@ pub struct CircuitOpen {
 pub struct CallPermit {
     circuit: Handle<CircuitBreaker>,
     permit: Option<Permit>,
+    passed_at: Timestamp,
+    first_content: Option<Timestamp>,
 }
 
 impl CallPermit {
-    /// Says what came of the call. Never waits.
+    fn new(circuit: &Handle<CircuitBreaker>, permit: Option<Permit>) -> Self {
+        let passed_at = circuit.cell().around.clock.now();
+        Self { circuit: circuit.clone(), permit, passed_at, first_content: None }
+    }
+
+    /// Notes that content has come; the first note counts. A call without one is never slow.
+    pub fn heard(&mut self) {
+        let clock = &self.circuit.cell().around.clock;
+        self.first_content.get_or_insert_with(|| clock.now());
+    }
+
+    /// Says what came of the call; a success whose first content took longer than
+    /// `CircuitRules::slow` is recorded as slow. Never waits.
     pub fn record(mut self, outcome: CallOutcome) {
+        let outcome = match outcome {
+            CallOutcome::Success if self.was_slow() => CallOutcome::Slow,
+            CallOutcome::Success
+            | CallOutcome::Slow
+            | CallOutcome::Failure { .. }
+            | CallOutcome::Neutral => outcome,
+        };
         if let Some(permit) = self.permit.take() {
-            self.circuit.tell(Command::Record(permit, outcome));
+            let random = getrandom::u64().unwrap_or_default();
+            self.circuit.tell(Command::Record(permit, outcome, random));
         }
+    }
+
+    fn was_slow(&self) -> bool {
+        let took = self.first_content.map(|first| first.since(self.passed_at));
+        took.zip(self.circuit.rules().slow).is_some_and(|(took, slow)| took > slow)
     }
 }
 
@@ -114,7 +152,7 @@ impl Drop for CallPermit {
     fn drop(&mut self) {
         // A neutral outcome changes nothing but a probe's place.
         if let Some(permit) = self.permit.take().filter(|permit| permit.probe.is_some()) {
-            self.circuit.tell(Command::Record(permit, CallOutcome::Neutral));
+            self.circuit.tell(Command::Record(permit, CallOutcome::Neutral, 0));
         }
     }
 }
@@ -148,13 +186,11 @@ impl CircuitBreakers {
     pub async fn pass(&self, provider: ProviderId) -> Result<CallPermit, CircuitOpen> {
         let circuit = self.circuit(provider);
         match circuit.ask(Command::Gate).await {
-            Ok(Answer::Gate(Gate::Allowed(permit))) => {
-                Ok(CallPermit { circuit: circuit.clone(), permit: Some(permit) })
-            }
+            Ok(Answer::Gate(Gate::Allowed(permit))) => Ok(CallPermit::new(circuit, Some(permit))),
             Ok(Answer::Gate(Gate::Refused { retry_after })) => {
                 Err(CircuitOpen { provider, retry_after })
             }
-            Ok(Answer::Noted) => Ok(CallPermit { circuit: circuit.clone(), permit: None }),
+            Ok(Answer::Noted) => Ok(CallPermit::new(circuit, None)),
             Err(error) => self.as_published(provider, error),
         }
     }
@@ -165,17 +201,20 @@ impl CircuitBreakers {
     /// # Errors
     /// [`CircuitOpen`] says when to ask again.
     pub fn check(&self, provider: ProviderId, now: Timestamp) -> Result<(), CircuitOpen> {
-        let view = self.circuit(provider).view();
-        match view.as_ref() {
-            Some(CircuitView {
-                state: CircuitState::Open | CircuitState::HalfOpen,
-                retry_at: Some(retry_at),
-                ..
-            }) if now < *retry_at => {
-                Err(CircuitOpen { provider, retry_after: now.until(*retry_at) })
-            }
-            Some(_) | None => Ok(()),
-        }
+        let circuit = self.circuit(provider);
+        let view = circuit.view();
+        let Some(view) = view.as_ref() else { return Ok(()) };
+        let refused_for = match view.mode {
+            CircuitMode::Disabled | CircuitMode::Shadow => None,
+            CircuitMode::ForcedOpen => Some(circuit.rules().cooldown),
+            CircuitMode::Normal => match view.state {
+                CircuitState::Closed => None,
+                CircuitState::Open | CircuitState::HalfOpen => {
+                    view.retry_at.filter(|retry_at| now < *retry_at).map(|at| now.until(at))
+                }
+            },
+        };
+        refused_for.map_or(Ok(()), |retry_after| Err(CircuitOpen { provider, retry_after }))
     }
 
     fn as_published(
@@ -186,7 +225,7 @@ impl CircuitBreakers {
         failure::failed(Concern::BreakerGate, error);
         let circuit = self.circuit(provider);
         self.check(provider, circuit.cell().around.clock.now())?;
-        Ok(CallPermit { circuit: circuit.clone(), permit: None })
+        Ok(CallPermit::new(circuit, None))
     }
 
     /// Closes a circuit whatever its state.
@@ -195,6 +234,14 @@ impl CircuitBreakers {
     /// [`AskError`] if its actor gave no answer.
     pub async fn reset(&self, provider: ProviderId) -> Result<(), AskError> {
         self.circuit(provider).ask(Command::Reset).await.map(|_| ())
+    }
+
+    /// Lays a mode over a circuit; [`CircuitMode::Normal`] releases it.
+    ///
+    /// # Errors
+    /// [`AskError`] if its actor gave no answer.
+    pub async fn set_mode(&self, provider: ProviderId, mode: CircuitMode) -> Result<(), AskError> {
+        self.circuit(provider).ask(Command::Mode(mode)).await.map(|_| ())
     }
 
     /// The actor of one provider.

@@ -181,7 +181,8 @@ impl Driver {
         let opening = self.engine.upstream.stream(call, slot, rules.headers, read_refusal);
         let opened = tokio::time::timeout(left, opening).await;
         let opened = opened.unwrap_or_else(|_| Err(timed_out(Clock::Total, rules.total)));
-        let OpenStream { bytes, recorder } = opened.map_err(|error| FailedCall::from(&error))?;
+        let OpenStream { bytes, mut recorder } =
+            opened.map_err(|error| FailedCall::from(&error))?;
         let mut reading = Reading::new(self);
         let mut events = sse::data_events(bytes);
         loop {
@@ -195,6 +196,9 @@ impl Driver {
                 }
                 Ok(Some(Ok(data))) => self.hear(&data, &mut reading),
             };
+            if reading.has_content {
+                recorder.heard();
+            }
             match heard {
                 Ok(Next::Wait) => {}
                 Ok(next) => return self.heard_all(next, recorder),

@@ -113,7 +113,7 @@ fn circuits(shared: &Shared, at: Timestamp) -> Vec<ops::CircuitRow> {
         let view = *circuit.view();
         ops::CircuitRow {
             provider: provider.to_string(),
-            state: view.map_or(CircuitState::Closed, |view| view.state).as_str().to_owned(),
+            state: view.map_or(CircuitState::Closed.as_str(), |view| view.shown()).to_owned(),
             failures: view.map_or(0, |view| u64::from(view.failures)),
             opened_at: view
                 .and_then(|view| view.opened_at)
@@ -133,7 +133,7 @@ fn bulkheads(shared: &Shared) -> BTreeMap<String, ops::BulkheadRow> {
         let row = ops::BulkheadRow {
             in_flight: view.leases.len() as u64,
             max: rules.capacity as u64,
-            waiting: 0,
+            waiting: view.waiting as u64,
         };
         (provider.to_string(), row)
     };

@@ -15,8 +15,9 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Response, Url};
-use sendcat_actors::bulkhead::{Bulkheads, Slot};
+use sendcat_actors::bulkhead::{Bulkheads, Saturated, Slot};
 use sendcat_actors::circuit_breaker::{CallPermit, CircuitBreakers};
+use sendcat_state::bulkhead::Priority;
 use sendcat_state::circuit_breaker::CallOutcome;
 use sendcat_state::key::ProviderId;
 
@@ -115,6 +116,12 @@ pub struct OpenStream {
 pub struct Recorder(CallPermit);
 
 impl Recorder {
+    /// Notes that content has come: from the first note the breaker tells a slow call. Without a
+    /// note a call is never slow.
+    pub fn heard(&mut self) {
+        self.0.heard();
+    }
+
     /// The provider did its work.
     pub fn succeeded(self) {
         self.0.record(CallOutcome::Success);
@@ -181,8 +188,11 @@ impl Upstream {
         refusal: ReadRefusal,
     ) -> Result<Vec<u8>, UpstreamError> {
         let provider = call.provider;
-        let _slot = self.slot(provider, holder).await?;
-        let recorder = self.permit(provider).await?;
+        let slot = self.bulkheads.acquire_as(provider, holder, Priority::Tool).await;
+        let saturated =
+            |full: Saturated| UpstreamError::Saturated { provider, retry_after: full.retry_after };
+        let _slot = slot.map_err(saturated)?;
+        let mut recorder = self.permit(provider).await?;
         let answer = async {
             let response = self.send(call, deadline).await?;
             let response = accepted(response, refusal).await?;
@@ -192,7 +202,10 @@ impl Upstream {
         let late = || UpstreamError::TimedOut { provider, clock: Clock::Total, limit: deadline };
         let answer = answered.unwrap_or_else(|_| Err(late()));
         match &answer {
-            Ok(_) => recorder.succeeded(),
+            Ok(_) => {
+                recorder.heard();
+                recorder.succeeded();
+            }
             Err(error) => recorder.failed(error),
         }
         answer

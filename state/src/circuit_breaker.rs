@@ -6,6 +6,11 @@
 //! health, gives a probe's place back and decides nothing. A permit carries the generation that
 //! gave it; each opening and closing begins a new one.
 //!
+//! It opens when failures in a row reach the threshold, when half of at least twenty calls of the
+//! last ten seconds failed, or, where slow calls are counted at all, when half of them were slow.
+//! Each opening that follows a failed probe lasts twice as long as the one before, up to sixteen
+//! times the first. An operator can lay a [`CircuitMode`] over all that.
+//!
 //! Durability: snapshotted.
 //!
 //! # Invariants
@@ -14,59 +19,40 @@
 //! - CB-3: every refusal names when to return.
 //! - CB-4: a lost probe lapses: no stuck half-open.
 
+mod ring;
+mod words;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backoff::Backoff;
 use crate::machine::{Apply, Decision};
 use crate::timestamp::Timestamp;
+pub use ring::{Heard, Ring, Tally};
+pub use words::{CallOutcome, CircuitMode, CircuitState, CircuitView, Gate, Permit};
+
+/// Calls of the last ten seconds below which their rates say nothing.
+const FEWEST_CALLS: u32 = 20;
+
+/// The shortest wait that a forced-open circuit names, should its cooldown be none at all.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+/// The longest cooldown, in times of the first.
+const MOST_COOLDOWNS: u32 = 16;
 
 /// When a circuit opens, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CircuitRules {
     /// Failures in a row that open the circuit.
     pub threshold: u32,
-    /// How long it stays open before one probe may pass.
+    /// How long it stays open before one probe may pass, the first time; every opening that
+    /// follows a failed probe doubles it, up to sixteen times, and all are spread over ±10 %.
     pub cooldown: Duration,
     /// A call slower than this to its first content counts as slow; `None` counts none.
     pub slow: Option<Duration>,
     /// How long a probe may take before its place is given to another.
     pub probe_deadline: Duration,
-}
-
-/// The right to make one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Permit {
-    /// The generation that gave it.
-    pub generation: u64,
-    /// Which probe it is; `None` for a call through a closed circuit.
-    pub probe: Option<u64>,
-}
-
-/// What a caller is told at the gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
-    /// The call may be made; its outcome is to be recorded with the permit.
-    Allowed(Permit),
-    /// The provider is not to be called now.
-    Refused {
-        /// When to ask again.
-        retry_after: Duration,
-    },
-}
-
-/// What came of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum CallOutcome {
-    /// The provider did its work.
-    Success,
-    /// It did not: no connection, a clock ran out, 408, 429, 5xx, a stream cut short.
-    Failure {
-        /// How long it asked us to wait; the cooldown is at least that.
-        retry_after: Option<Duration>,
-    },
-    /// The call says nothing about the provider's health.
-    Neutral,
 }
 
 /// One provider's circuit.
@@ -75,6 +61,14 @@ pub struct CircuitBreaker {
     generation: u64,
     next_probe: u64,
     phase: Phase,
+    /// Calls of late, since the circuit was last closed.
+    #[serde(default)]
+    ring: Ring,
+    /// Openings in a row that followed a failed probe.
+    #[serde(default)]
+    reopenings: u32,
+    #[serde(default)]
+    mode: CircuitMode,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,8 +100,15 @@ pub enum CircuitChange {
     },
     /// A probe gave its place back.
     ProbeReturned,
-    /// Failures in a row, still below the threshold.
-    Failures(u32),
+    /// A call through the closed circuit was counted; the circuit stays closed.
+    Counted {
+        /// When.
+        at: Timestamp,
+        /// What it said.
+        heard: Heard,
+        /// Failures in a row, this one included.
+        failures: u32,
+    },
     /// The circuit opened.
     Opened {
         /// Since when calls are refused.
@@ -119,48 +120,33 @@ pub enum CircuitChange {
     },
     /// The circuit closed: a success, or an operator.
     Closed,
-}
-
-/// The names of a circuit's states, as in JSON and logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CircuitState {
-    /// Calls pass.
-    Closed,
-    /// Calls are refused.
-    Open,
-    /// One probe at a time may pass.
-    HalfOpen,
-}
-
-impl CircuitState {
-    /// The name in JSON and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
-    }
-}
-
-/// What operators see of a circuit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CircuitView {
-    /// Its state.
-    pub state: CircuitState,
-    /// Failures in a row.
-    pub failures: u32,
-    /// Since when it is not closed.
-    pub opened_at: Option<Timestamp>,
-    /// When a caller refused now should return.
-    pub retry_at: Option<Timestamp>,
+    /// An operator laid a mode over it, or took it away.
+    Mode(CircuitMode),
 }
 
 impl CircuitBreaker {
     /// Decides whether a call may be made now.
     pub fn gate(&self, now: Timestamp, rules: &CircuitRules) -> Decision<Gate, CircuitChange> {
+        let pass = || {
+            let permit = Permit { generation: self.generation, probe: None };
+            Decision::unchanged(Gate::Allowed(permit))
+        };
+        match self.mode {
+            CircuitMode::Normal => self.gate_of_phase(now, rules),
+            // Nobody knows when it is released, so a caller looks again after one cooldown.
+            CircuitMode::ForcedOpen => refuse(now, now.after(rules.cooldown.max(SHORTEST_WAIT))),
+            CircuitMode::Disabled => pass(),
+            CircuitMode::Shadow => {
+                let decision = self.gate_of_phase(now, rules);
+                match decision.answer {
+                    Gate::Allowed(_) => decision,
+                    Gate::Refused { .. } => pass(),
+                }
+            }
+        }
+    }
+
+    fn gate_of_phase(&self, now: Timestamp, rules: &CircuitRules) -> Decision<Gate, CircuitChange> {
         match self.phase {
             Phase::Closed { .. } => {
                 let permit = Permit { generation: self.generation, probe: None };
@@ -180,24 +166,30 @@ impl CircuitBreaker {
         Decision::new(Gate::Allowed(permit), CircuitChange::Probing { lapses })
     }
 
-    /// Takes in what came of a call.
+    /// Takes in what came of a call. `random` is any number, evenly drawn: it spreads cooldowns, so
+    /// that what failed together does not probe together.
     pub fn record(
         &self,
         now: Timestamp,
         rules: &CircuitRules,
-        permit: Permit,
-        outcome: CallOutcome,
+        (permit, outcome): (Permit, CallOutcome),
+        random: u64,
     ) -> Decision<(), CircuitChange> {
+        if self.mode == CircuitMode::Disabled {
+            return Decision::unchanged(());
+        }
         // A slow call can outlive the generation that admitted it (CB-2).
         if permit.generation != self.generation {
             return Decision::unchanged(());
         }
         match (self.phase, permit.probe) {
-            (Phase::Closed { failures }, None) => closed_outcome(now, rules, failures, outcome),
+            (Phase::Closed { failures }, None) => {
+                self.closed_outcome(now, rules, (failures, outcome), random)
+            }
             (Phase::HalfOpen { probe: Some(live), failures, .. }, Some(id))
                 if live.id == id && now < live.lapses =>
             {
-                probe_outcome(now, rules, failures, outcome)
+                self.probe_outcome(now, rules, (failures, outcome), random)
             }
             // A probe that lapsed has lost its say to the one that took its place (CB-4).
             (Phase::Closed { .. } | Phase::Open { .. } | Phase::HalfOpen { .. }, _) => {
@@ -206,15 +198,44 @@ impl CircuitBreaker {
         }
     }
 
-    /// Closes the circuit whatever its state: an operator knows better.
+    /// Closes the circuit whatever its state, a forced-open one included: an operator knows better.
+    /// One that is disabled or a shadow stays so, for it lets every call pass already.
     pub fn reset(&self) -> Decision<(), CircuitChange> {
         Decision::new((), CircuitChange::Closed)
+    }
+
+    /// Refuses every call until released.
+    pub fn force_open(&self) -> Decision<(), CircuitChange> {
+        self.under(CircuitMode::ForcedOpen)
+    }
+
+    /// Lets every call pass and records none, until released.
+    pub fn disable(&self) -> Decision<(), CircuitChange> {
+        self.under(CircuitMode::Disabled)
+    }
+
+    /// Lets every call pass, but goes on recording, until released.
+    pub fn shadow(&self) -> Decision<(), CircuitChange> {
+        self.under(CircuitMode::Shadow)
+    }
+
+    /// Takes away what an operator has laid over the circuit: it goes on as it stands.
+    pub fn release(&self) -> Decision<(), CircuitChange> {
+        self.under(CircuitMode::Normal)
+    }
+
+    fn under(&self, mode: CircuitMode) -> Decision<(), CircuitChange> {
+        if mode == self.mode {
+            return Decision::unchanged(());
+        }
+        Decision::new((), CircuitChange::Mode(mode))
     }
 
     /// What operators see, and what callers fall back on when the actor does not answer.
     pub fn view(&self) -> CircuitView {
         let view = |state, failures, opened_at, retry_at| CircuitView {
             state,
+            mode: self.mode,
             failures,
             opened_at,
             retry_at,
@@ -229,52 +250,76 @@ impl CircuitBreaker {
             }
         }
     }
+
+    fn closed_outcome(
+        &self,
+        now: Timestamp,
+        rules: &CircuitRules,
+        (failures, outcome): (u32, CallOutcome),
+        random: u64,
+    ) -> Decision<(), CircuitChange> {
+        let (heard, failures, asked) = match outcome {
+            CallOutcome::Success => (Heard::Worked, 0, None),
+            CallOutcome::Slow => (Heard::Slow, 0, None),
+            CallOutcome::Failure { retry_after } => {
+                (Heard::Failed, failures.saturating_add(1), retry_after)
+            }
+            CallOutcome::Neutral => return Decision::unchanged(()),
+        };
+        let in_a_row = heard == Heard::Failed && failures >= rules.threshold;
+        if in_a_row || is_unwell(self.ring.tally(now).with(heard), rules) {
+            return open(now, cooldown(rules, 0, asked, random), failures);
+        }
+        Decision::new((), CircuitChange::Counted { at: now, heard, failures })
+    }
+
+    fn probe_outcome(
+        &self,
+        now: Timestamp,
+        rules: &CircuitRules,
+        (failures, outcome): (u32, CallOutcome),
+        random: u64,
+    ) -> Decision<(), CircuitChange> {
+        match outcome {
+            CallOutcome::Success | CallOutcome::Slow => Decision::new((), CircuitChange::Closed),
+            CallOutcome::Failure { retry_after } => {
+                let reopenings = self.reopenings.saturating_add(1);
+                let cooldown = cooldown(rules, reopenings, retry_after, random);
+                open(now, cooldown, failures.saturating_add(1))
+            }
+            CallOutcome::Neutral => Decision::new((), CircuitChange::ProbeReturned),
+        }
+    }
 }
 
 fn refuse(now: Timestamp, until: Timestamp) -> Decision<Gate, CircuitChange> {
     Decision::unchanged(Gate::Refused { retry_after: now.until(until) })
 }
 
-fn open(
-    now: Timestamp,
-    rules: &CircuitRules,
-    failures: u32,
-    asked: Option<Duration>,
-) -> Decision<(), CircuitChange> {
-    // The provider's own Retry-After is the floor of the cooldown.
-    let cooldown = rules.cooldown.max(asked.unwrap_or_default());
+fn open(now: Timestamp, cooldown: Duration, failures: u32) -> Decision<(), CircuitChange> {
     Decision::new((), CircuitChange::Opened { since: now, until: now.after(cooldown), failures })
 }
 
-fn closed_outcome(
-    now: Timestamp,
+/// How long the circuit stays open, after so many openings in a row that followed a failed probe.
+fn cooldown(
     rules: &CircuitRules,
-    failures: u32,
-    outcome: CallOutcome,
-) -> Decision<(), CircuitChange> {
-    match outcome {
-        CallOutcome::Failure { retry_after } if failures + 1 >= rules.threshold => {
-            open(now, rules, failures + 1, retry_after)
-        }
-        CallOutcome::Failure { .. } => Decision::new((), CircuitChange::Failures(failures + 1)),
-        CallOutcome::Success if failures > 0 => Decision::new((), CircuitChange::Failures(0)),
-        CallOutcome::Success | CallOutcome::Neutral => Decision::unchanged(()),
-    }
+    reopenings: u32,
+    asked: Option<Duration>,
+    random: u64,
+) -> Duration {
+    let cap = rules.cooldown.saturating_mul(MOST_COOLDOWNS);
+    let delay = Backoff { base: rules.cooldown, cap }.delay(reopenings.saturating_add(1));
+    let permille = 900 + u32::try_from(random % 201).expect("201 fits");
+    // The provider's own Retry-After is the floor.
+    (delay.saturating_mul(permille) / 1000).max(asked.unwrap_or_default())
 }
 
-fn probe_outcome(
-    now: Timestamp,
-    rules: &CircuitRules,
-    failures: u32,
-    outcome: CallOutcome,
-) -> Decision<(), CircuitChange> {
-    match outcome {
-        CallOutcome::Success => Decision::new((), CircuitChange::Closed),
-        CallOutcome::Failure { retry_after } => {
-            open(now, rules, failures.saturating_add(1), retry_after)
-        }
-        CallOutcome::Neutral => Decision::new((), CircuitChange::ProbeReturned),
-    }
+/// Whether calls of late say that the provider is not well: half of at least twenty failed, or
+/// were slow where that counts.
+fn is_unwell(tally: Tally, rules: &CircuitRules) -> bool {
+    let half = tally.calls.div_ceil(2);
+    let slow = rules.slow.is_some() && tally.slow >= half;
+    tally.calls >= FEWEST_CALLS && (tally.failed >= half || slow)
 }
 
 impl Apply<CircuitChange> for CircuitBreaker {
@@ -296,132 +341,37 @@ impl Apply<CircuitChange> for CircuitBreaker {
                 let since = opened.unwrap_or_default();
                 self.phase = Phase::HalfOpen { since, failures: count, probe: None };
             }
-            CircuitChange::Failures(failures) => self.phase = Phase::Closed { failures },
+            CircuitChange::Counted { at, heard, failures } => {
+                self.ring.count(at, heard);
+                self.phase = Phase::Closed { failures };
+            }
             CircuitChange::Opened { since, until, failures } => {
                 self.generation += 1;
+                self.ring.clear();
+                self.reopenings = opened.map_or(0, |_| self.reopenings.saturating_add(1));
                 // An outage that a probe could not end began when the circuit first opened.
                 self.phase = Phase::Open { since: opened.unwrap_or(since), until, failures };
             }
             CircuitChange::Closed => {
                 self.generation += 1;
+                self.ring.clear();
+                self.reopenings = 0;
                 self.phase = Phase::Closed { failures: 0 };
+                if self.mode == CircuitMode::ForcedOpen {
+                    self.mode = CircuitMode::Normal;
+                }
+            }
+            CircuitChange::Mode(mode) => {
+                self.generation += 1;
+                self.mode = mode;
+                // The probe that is out is of a generation that is over: its place is free.
+                if let Phase::HalfOpen { probe, .. } = &mut self.phase {
+                    *probe = None;
+                }
             }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RULES: CircuitRules = CircuitRules {
-        threshold: 2,
-        cooldown: Duration::from_millis(100),
-        slow: None,
-        probe_deadline: Duration::from_millis(30),
-    };
-    const FAILURE: CallOutcome = CallOutcome::Failure { retry_after: None };
-
-    fn at(millis: u64) -> Timestamp {
-        Timestamp::from_millis(millis)
-    }
-
-    fn permit(circuit: &mut CircuitBreaker, millis: u64) -> Permit {
-        match circuit.gate(at(millis), &RULES).settle(circuit) {
-            Gate::Allowed(permit) => permit,
-            Gate::Refused { retry_after } => panic!("refused for {retry_after:?}"),
-        }
-    }
-
-    fn refused_for(circuit: &CircuitBreaker, millis: u64) -> u128 {
-        match circuit.gate(at(millis), &RULES).answer {
-            Gate::Refused { retry_after } => retry_after.as_millis(),
-            Gate::Allowed(permit) => panic!("allowed by {permit:?}"),
-        }
-    }
-
-    fn record(circuit: &mut CircuitBreaker, millis: u64, permit: Permit, outcome: CallOutcome) {
-        circuit.record(at(millis), &RULES, permit, outcome).settle(circuit);
-    }
-
-    fn opened_at_zero() -> CircuitBreaker {
-        let mut circuit = CircuitBreaker::default();
-        let call = permit(&mut circuit, 0);
-        record(&mut circuit, 0, call, FAILURE);
-        record(&mut circuit, 0, call, FAILURE);
-        circuit
-    }
-
-    #[test]
-    fn a_success_between_failures_starts_the_count_again() {
-        let mut circuit = CircuitBreaker::default();
-        let call = permit(&mut circuit, 0);
-        for outcome in [FAILURE, CallOutcome::Success, FAILURE, CallOutcome::Neutral] {
-            record(&mut circuit, 0, call, outcome);
-        }
-        assert_eq!(circuit.view().state, CircuitState::Closed);
-        record(&mut circuit, 0, call, FAILURE);
-        assert_eq!(refused_for(&circuit, 40), 60);
-    }
-
-    #[test]
-    fn the_providers_wait_is_the_floor_of_the_cooldown() {
-        let mut circuit = CircuitBreaker::default();
-        let call = permit(&mut circuit, 0);
-        record(&mut circuit, 0, call, FAILURE);
-        let asked = CallOutcome::Failure { retry_after: Some(Duration::from_secs(5)) };
-        record(&mut circuit, 0, call, asked);
-        assert_eq!(refused_for(&circuit, 0), 5000);
-    }
-
-    #[test]
-    fn one_success_of_the_probe_closes_and_one_failure_opens_again() {
-        let mut circuit = opened_at_zero();
-        let probe = permit(&mut circuit, 100);
-        assert_eq!(refused_for(&circuit, 110), 20, "one probe at a time");
-        record(&mut circuit, 110, probe, FAILURE);
-        assert_eq!(refused_for(&circuit, 110), 100);
-        let probe = permit(&mut circuit, 210);
-        record(&mut circuit, 211, probe, CallOutcome::Success);
-        assert_eq!(circuit.view().state, CircuitState::Closed);
-    }
-
-    #[test]
-    fn a_neutral_probe_gives_its_place_back_and_decides_nothing() {
-        let mut circuit = opened_at_zero();
-        let probe = permit(&mut circuit, 100);
-        record(&mut circuit, 101, probe, CallOutcome::Neutral);
-        assert_eq!(circuit.view().state, CircuitState::HalfOpen);
-        let _next = permit(&mut circuit, 101);
-    }
-
-    #[test]
-    fn a_lost_probe_lapses_and_its_late_answer_decides_nothing() {
-        let mut circuit = opened_at_zero();
-        let lost = permit(&mut circuit, 100);
-        let next = permit(&mut circuit, 130);
-        record(&mut circuit, 131, lost, CallOutcome::Success);
-        assert_eq!(circuit.view().state, CircuitState::HalfOpen);
-        record(&mut circuit, 131, next, CallOutcome::Success);
-        assert_eq!(circuit.view().state, CircuitState::Closed);
-    }
-
-    #[test]
-    fn a_call_from_before_the_circuit_opened_cannot_open_it_again() {
-        let mut circuit = CircuitBreaker::default();
-        let old = permit(&mut circuit, 0);
-        record(&mut circuit, 0, old, FAILURE);
-        record(&mut circuit, 0, old, FAILURE);
-        let probe = permit(&mut circuit, 100);
-        record(&mut circuit, 101, probe, CallOutcome::Success);
-        record(&mut circuit, 102, old, FAILURE);
-        assert_eq!(circuit.view().failures, 0);
-    }
-
-    #[test]
-    fn an_operator_closes_it_whatever_its_state() {
-        let mut circuit = opened_at_zero();
-        circuit.reset().settle(&mut circuit);
-        let _call = permit(&mut circuit, 1);
-    }
-}
+mod tests;

@@ -44,6 +44,7 @@ invariants! {
     Cb4 = "CB-4": "a lost probe lapses: no stuck half-open",
     Bh1 = "BH-1": "live leases never exceed the capacity",
     Bh2 = "BH-2": "giving a lease back twice frees one slot",
+    Bh3 = "BH-3": "a ticket that has left the line, or is too late, never gets a slot",
     Id1 = "ID-1": "among claims of one key within its life exactly one is first",
     Id2 = "ID-2": "work that failed gives its claim back; a crash between claim and work loses nothing",
     Jq1 = "JQ-1": "one worker holds a job",

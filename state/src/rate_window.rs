@@ -76,6 +76,16 @@ impl RateWindow {
         self.used > 0 && now < self.opened.after(per)
     }
 
+    /// Whether this is the window opened then, with a call in it.
+    pub fn counts_one_of(&self, opened: Timestamp) -> bool {
+        self.used > 0 && self.opened == opened
+    }
+
+    /// Takes one call out, as if it had not been made.
+    pub fn uncount(&mut self) {
+        self.used = self.used.saturating_sub(1);
+    }
+
     /// When the window was opened.
     pub fn opened(&self) -> Timestamp {
         self.opened

@@ -45,8 +45,8 @@ pub(crate) fn left(admission: Result<Admission, AskError>) -> u64 {
     }
 }
 
-fn admit(_: u64) -> rate_limiter::Admit {
-    rate_limiter::Admit { key: caller("a"), limit: TEN_PER_MINUTE }
+fn admit(_: u64) -> rate_limiter::Command {
+    rate_limiter::Command::Admit { key: caller("a"), limit: TEN_PER_MINUTE }
 }
 
 fn claim(number: u64) -> idempotency::Command {
@@ -69,13 +69,18 @@ async fn neighbours(tree: &Tree, struck: &str) -> usize {
         let untouched = (key.shard() + 1) % shards.len();
         errors += usize::from(
             struck != shards[untouched].vitals().name()
-                && shards[untouched].ask(rate_limiter::Admit { key, limit }).await.is_err(),
+                && shards[untouched]
+                    .ask(rate_limiter::Command::Admit { key, limit })
+                    .await
+                    .is_err(),
         );
         errors += usize::from(
             tree.circuits.circuit(provider).ask(circuit_breaker::Command::Gate).await.is_err(),
         );
-        let acquired =
-            tree.bulkheads.bulkhead(provider).ask(bulkhead::Command::Acquire("n".into()));
+        let acquired = tree.bulkheads.bulkhead(provider).ask(bulkhead::Command::Acquire(
+            "n".into(),
+            sendcat_state::bulkhead::Priority::Interactive,
+        ));
         errors += usize::from(acquired.await.is_err());
         let elsewhere = struck != "idempotency";
         errors += usize::from(elsewhere && tree.claims.actor().ask(claim(99)).await.is_err());
@@ -159,7 +164,12 @@ async fn every_actor_meets(kind: FaultKind) {
     meets(kind, |tree| tree.limiter.shards()[caller("a").shard()].clone(), admit).await;
     let reset = |_| circuit_breaker::Command::Reset;
     meets(kind, |tree| tree.circuits.circuit(provider).clone(), reset).await;
-    let acquire = |number: u64| bulkhead::Command::Acquire(format!("holder-{number}"));
+    let acquire = |number: u64| {
+        bulkhead::Command::Acquire(
+            format!("holder-{number}"),
+            sendcat_state::bulkhead::Priority::Interactive,
+        )
+    };
     meets(kind, |tree| tree.bulkheads.bulkhead(provider).clone(), acquire).await;
     meets(kind, |tree| tree.claims.actor().clone(), claim).await;
     let enqueue = |number| job_queue::Command::Enqueue(vec![job(TOOL, number)], Vec::new());

@@ -104,7 +104,10 @@ fn of_circuits(tree: &Tree) -> Provoke<'_> {
 fn of_bulkheads(tree: &Tree) -> Provoke<'_> {
     Box::new(move || {
         Box::pin(async move {
-            let acquire = bulkhead::Command::Acquire("provokes".into());
+            let acquire = bulkhead::Command::Acquire(
+                "provokes".into(),
+                sendcat_state::bulkhead::Priority::Interactive,
+            );
             let bulkhead = tree.bulkheads.bulkhead(PROVIDER);
             let answer = bulkhead.ask(acquire).await;
             if let Ok(bulkhead::Answer::Acquired(Acquisition::Held(lease))) = answer {

@@ -69,7 +69,12 @@ fn a_flood_of_one_actor_does_not_starve_another_on_its_thread() {
         let answered = Cell::new(0);
         let flooded = tree.bulkheads.bulkhead(ProviderId::OpenrouterChat);
         let flood = join_all((0..CAP).map(|_| async {
-            let _ = flooded.ask(Command::Acquire("flood".into())).await;
+            let _ = flooded
+                .ask(Command::Acquire(
+                    "flood".into(),
+                    sendcat_state::bulkhead::Priority::Interactive,
+                ))
+                .await;
             answered.set(answered.get() + 1);
         }));
         let neighbour = async {

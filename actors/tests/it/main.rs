@@ -1,12 +1,15 @@
 //! The tree, whole, with no network: one thread, virtual time.
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
+mod circuits;
 mod claims;
 mod containment;
 mod failure_direction;
 mod flood;
 mod hang;
 mod journal;
+mod limits;
+mod lines;
 mod placement;
 mod poison;
 mod recovery;

@@ -78,7 +78,12 @@ fn an_actor_that_does_not_answer_costs_the_others_no_snapshot() {
             options.workers = 0;
         })
         .await;
-        let acquire = || bulkhead::Command::Acquire("deaf".into());
+        let acquire = || {
+            bulkhead::Command::Acquire(
+                "deaf".into(),
+                sendcat_state::bulkhead::Priority::Interactive,
+            )
+        };
         let deaf = tree.bulkheads.bulkhead(ProviderId::OpenrouterChat);
         // Ten restarts in a row, each waited for longer than the one before: now it waits for 5 s.
         for _ in 0..10 {

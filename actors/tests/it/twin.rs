@@ -190,9 +190,9 @@ async fn schedule<M: Machine<Answer: Debug>>(
     restarts
 }
 
-fn admit(drawn: u64) -> rate_limiter::Admit {
+fn admit(drawn: u64) -> rate_limiter::Command {
     let key = callers(0).nth(usize::try_from(drawn % 3).unwrap()).unwrap();
-    rate_limiter::Admit { key, limit: Limit { calls: 3, per: Duration::from_secs(15) } }
+    rate_limiter::Command::Admit { key, limit: Limit { calls: 3, per: Duration::from_secs(15) } }
 }
 
 fn call(drawn: u64) -> circuit_breaker::Command {
@@ -202,9 +202,13 @@ fn call(drawn: u64) -> circuit_breaker::Command {
     };
     match drawn % 5 {
         0 | 1 => circuit_breaker::Command::Gate,
-        2 => circuit_breaker::Command::Record(permit, CallOutcome::Success),
-        3 => circuit_breaker::Command::Record(permit, CallOutcome::Neutral),
-        _ => circuit_breaker::Command::Record(permit, CallOutcome::Failure { retry_after: None }),
+        2 => circuit_breaker::Command::Record(permit, CallOutcome::Success, drawn),
+        3 => circuit_breaker::Command::Record(permit, CallOutcome::Neutral, drawn),
+        _ => circuit_breaker::Command::Record(
+            permit,
+            CallOutcome::Failure { retry_after: None },
+            drawn,
+        ),
     }
 }
 
@@ -213,7 +217,10 @@ fn slot(drawn: u64) -> bulkhead::Command {
     match drawn % 4 {
         0 => bulkhead::Command::GiveBack(lease),
         1 => bulkhead::Command::Renew(lease),
-        _ => bulkhead::Command::Acquire(format!("holder-{}", drawn >> 60)),
+        _ => bulkhead::Command::Acquire(
+            format!("holder-{}", drawn >> 60),
+            sendcat_state::bulkhead::Priority::Interactive,
+        ),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::upstream::openrouter::Delta;
 pub(super) struct Reading {
     /// When the stream began, or last brought content.
     last_content: Timestamp,
-    has_content: bool,
+    pub(super) has_content: bool,
     window_began: Timestamp,
     window_chars: usize,
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use sendcat_actors::failure::{self, AskError, Concern};
+use sendcat_actors::rate_limiter::{AllAdmission, Unanswered};
 use sendcat_state::key::{Bucket, ClientKey};
 use sendcat_state::rate_window::{Admission, Limit};
 
@@ -27,41 +28,36 @@ pub(super) async fn by_address(call: &mut Call, bucket: Bucket) -> Result<(), Re
     }
 }
 
-/// Counts the caller, and an anonymous one by address before that.
+/// Counts the caller; an anonymous one by address too, under both limits or under neither.
 pub(super) async fn by_caller(call: &mut Call) -> Result<(), Refusal> {
-    let bucket = Bucket::ChatStream;
-    let key = match call.caller()? {
+    let limit = |bucket| call.shared().config.limit(bucket);
+    let policies = match call.caller()? {
         Caller::Anonymous { session_id } => {
-            let key = ClientKey::session(bucket, session_id);
-            by_address_of_caller(call).await?;
-            key
+            let address = ClientKey::ip(Bucket::AnonIp, call.client);
+            let session = ClientKey::session(Bucket::ChatStream, session_id);
+            vec![(address, limit(Bucket::AnonIp)), (session, limit(Bucket::ChatStream))]
         }
-        Caller::User { subject } => ClientKey::user(bucket, subject),
-    };
-    let limit = call.shared().config.limit(bucket);
-    let (left, resets_in, refused) = match admit(call, key, limit).await {
-        Admission::Admitted { left, resets_in } => (left, resets_in, false),
-        Admission::Refused { retry_after } => (0, retry_after, true),
-    };
-    let quota = quota(bucket, limit, left, resets_in);
-    if refused {
-        let refusal = Refusal::from(ErrorCode::RateLimited);
-        return Err(refusal.retry_after(resets_in).hitting(quota));
-    }
-    call.quota = Some(quota);
-    Ok(())
-}
-
-async fn by_address_of_caller(call: &mut Call) -> Result<(), Refusal> {
-    let bucket = Bucket::AnonIp;
-    let limit = call.shared().config.limit(bucket);
-    match admit(call, ClientKey::ip(bucket, call.client), limit).await {
-        Admission::Admitted { .. } => Ok(()),
-        Admission::Refused { retry_after } => {
-            let refusal = Refusal::from(ErrorCode::RateLimited).retry_after(retry_after);
-            Err(refusal.hitting(quota(bucket, limit, 0, retry_after)))
+        Caller::User { subject } => {
+            vec![(ClientKey::user(Bucket::ChatStream, subject), limit(Bucket::ChatStream))]
         }
-    }
+    };
+    let (policy, retry_after) = match call.shared().tree.limiter.admit_all(&policies).await {
+        Ok(AllAdmission::Admitted(left)) => {
+            // The caller's own limit is the last, and the one that is told.
+            if let (Some((key, limit)), Some(left)) = (policies.last(), left.last()) {
+                call.quota = Some(quota(key.bucket, *limit, left.left, left.resets_in));
+            }
+            return Ok(());
+        }
+        Ok(AllAdmission::Refused { policy, retry_after }) => (policy, retry_after),
+        Err(Unanswered { policy, error }) => {
+            failure::failed(Concern::RateLimit, error);
+            (policy, until_back(error))
+        }
+    };
+    let (key, limit) = policies[policy];
+    let refusal = Refusal::from(ErrorCode::RateLimited).retry_after(retry_after);
+    Err(refusal.hitting(quota(key.bucket, limit, 0, retry_after)))
 }
 
 fn quota(bucket: Bucket, limit: Limit, left: u64, resets_in: Duration) -> Quota {

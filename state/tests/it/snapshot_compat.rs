@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sendcat_state::bulkhead::{Acquisition, Bulkhead, BulkheadRules, LeaseState};
+use sendcat_state::bulkhead::{Acquisition, Bulkhead, BulkheadRules, LeaseState, Priority};
 use sendcat_state::circuit_breaker::{
     CallOutcome, CircuitBreaker, CircuitRules, CircuitState, Gate, Permit,
 };
@@ -72,7 +72,7 @@ fn circuit_breaker() -> CircuitBreaker {
     let mut circuit = CircuitBreaker::default();
     let call = Permit { generation: 0, probe: None };
     let failure = CallOutcome::Failure { retry_after: None };
-    circuit.record(at(50), &CIRCUIT, call, failure).settle(&mut circuit);
+    circuit.record(at(50), &CIRCUIT, (call, failure), 100).settle(&mut circuit);
     let _probe = circuit.gate(at(150), &CIRCUIT).settle(&mut circuit);
     circuit
 }
@@ -86,7 +86,7 @@ fn a_circuit_of_version_1_waits_for_its_probe() {
     let next = Gate::Allowed(Permit { generation: 1, probe: Some(1) });
     assert_eq!(circuit.gate(at(180), &CIRCUIT).answer, next);
     let probe = Permit { generation: 1, probe: Some(0) };
-    circuit.record(at(160), &CIRCUIT, probe, CallOutcome::Success).settle(&mut circuit);
+    circuit.record(at(160), &CIRCUIT, (probe, CallOutcome::Success), 100).settle(&mut circuit);
     assert_eq!(circuit.view().state, CircuitState::Closed);
 }
 
@@ -96,9 +96,10 @@ const SLOTS: BulkheadRules =
 fn bulkhead() -> Bulkhead {
     let mut bulkhead = Bulkhead::default();
     for (millis, holder) in [(0, "gone"), (80, "turn-1"), (90, "turn-2")] {
-        let _ = bulkhead.acquire(at(millis), &SLOTS, holder).settle(&mut bulkhead);
+        let _ =
+            bulkhead.acquire(at(millis), &SLOTS, (holder, Priority::Tool)).settle(&mut bulkhead);
         if millis == 0 {
-            let _ = bulkhead.give_back(at(80), LeaseId(0)).settle(&mut bulkhead);
+            let _ = bulkhead.give_back(at(80), &SLOTS, LeaseId(0)).settle(&mut bulkhead);
         }
     }
     bulkhead
@@ -107,14 +108,15 @@ fn bulkhead() -> Bulkhead {
 #[test]
 fn a_bulkhead_of_version_1_holds_its_leases() {
     let bulkhead: Bulkhead = saved("bulkhead");
+    let late = ("late", Priority::Interactive);
     let full = Acquisition::Saturated { retry_after: Duration::from_secs(1) };
-    assert_eq!(bulkhead.acquire(at(179), &SLOTS, "late").answer, full);
-    let Acquisition::Held(lease) = bulkhead.acquire(at(180), &SLOTS, "late").answer else {
+    assert_eq!(bulkhead.acquire(at(179), &SLOTS, late).answer, full);
+    let Acquisition::Held(lease) = bulkhead.acquire(at(180), &SLOTS, late).answer else {
         panic!("the lease of turn-1 has run out")
     };
     assert_eq!((lease.id, lease.ends), (LeaseId(3), at(280)));
-    assert_eq!(bulkhead.give_back(at(100), LeaseId(2)).answer, LeaseState::Live);
-    assert_eq!(bulkhead.give_back(at(100), LeaseId(0)).answer, LeaseState::Gone);
+    assert_eq!(bulkhead.give_back(at(100), &SLOTS, LeaseId(2)).answer, LeaseState::Live);
+    assert_eq!(bulkhead.give_back(at(100), &SLOTS, LeaseId(0)).answer, LeaseState::Gone);
     let holders: Vec<_> = bulkhead.view().leases.into_iter().map(|lease| lease.holder).collect();
     assert_eq!(holders, ["turn-1", "turn-2"]);
 }

@@ -1,11 +1,12 @@
-//! The bulkhead against a list of leases.
+//! The bulkhead against a list of leases; `line.rs` has those who wait.
+
+mod line;
 
 use proptest::prelude::*;
-use sendcat_state::bulkhead::{
-    Acquisition, Bulkhead, BulkheadChange, BulkheadRules, Lease, LeaseState,
-};
+use sendcat_state::bulkhead::{Acquisition, Bulkhead, BulkheadRules, Lease, LeaseState, Priority};
 use sendcat_state::key::LeaseId;
-use sendcat_state::machine::Decision;
+
+use line::HandedOut;
 
 use super::{Driven, Timed, cases, ms, recent, timed};
 
@@ -17,6 +18,8 @@ pub(crate) enum Ask {
     Renew { back: usize },
     Sweep,
 }
+
+const CALLER: (&str, Priority) = ("a caller", Priority::Interactive);
 
 fn rules(capacity: usize) -> BulkheadRules {
     BulkheadRules { capacity, lease_ttl: ms(30), wait: ms(0) }
@@ -32,51 +35,11 @@ fn asks() -> impl Strategy<Value = Ask> {
     ]
 }
 
-impl Driven for Bulkhead {
-    type Command = Ask;
-    type Change = BulkheadChange;
-    type Memory = Vec<LeaseId>;
-
-    fn fresh() -> Self {
-        Self::default()
-    }
-
-    fn commands() -> BoxedStrategy<Vec<Timed<Ask>>> {
-        timed(asks(), 25, 80)
-    }
-
-    fn decide(
-        &self,
-        leases: &mut Vec<LeaseId>,
-        command: &Timed<Ask>,
-    ) -> Decision<String, BulkheadChange> {
-        let now = command.now;
-        match command.what {
-            Ask::Acquire { capacity } => {
-                let decision = self.acquire(now, &rules(capacity), "a caller");
-                if let Acquisition::Held(lease) = decision.answer {
-                    leases.push(lease.id);
-                }
-                decision.map(|answer| format!("{answer:?}"))
-            }
-            Ask::GiveBack { back } => match recent(leases, back) {
-                Some(id) => self.give_back(now, id).map(|answer| format!("{answer:?}")),
-                None => Decision::unchanged("no lease".into()),
-            },
-            Ask::Renew { back } => match recent(leases, back) {
-                Some(id) => self.renew(now, &rules(3), id).map(|answer| format!("{answer:?}")),
-                None => Decision::unchanged("no lease".into()),
-            },
-            Ask::Sweep => self.sweep(now).map(|()| "swept".into()),
-        }
-    }
-}
-
 proptest! {
     #![proptest_config(cases(300))]
 
     #[test]
-    fn bh1_live_leases_never_exceed_the_capacity(asks in Bulkhead::commands()) {
+    fn bh1_live_leases_never_exceed_the_capacity(asks in timed(asks(), 25, 80)) {
         let mut bulkhead = Bulkhead::default();
         let mut handed_out: Vec<LeaseId> = Vec::new();
         let mut live: Vec<Lease> = Vec::new();
@@ -85,7 +48,7 @@ proptest! {
             lapsed += live.extract_if(.., |lease| lease.ends <= now).count() as u64;
             match what {
                 Ask::Acquire { capacity } => {
-                    let answer = bulkhead.acquire(now, &rules(capacity), "a").settle(&mut bulkhead);
+                    let answer = bulkhead.acquire(now, &rules(capacity), CALLER).settle(&mut bulkhead);
                     match answer {
                         Acquisition::Held(lease) => {
                             prop_assert!(live.len() < capacity);
@@ -98,12 +61,15 @@ proptest! {
                             prop_assert!(live.len() >= capacity, "refused with room");
                             prop_assert!((1..=30).contains(&retry_after.as_secs()));
                         }
+                        Acquisition::Queued(ticket) => {
+                            prop_assert!(false, "in line where nobody waits: {ticket:?}");
+                        }
                     }
                 }
                 Ask::GiveBack { back } => {
                     let Some(id) = recent(&handed_out, back) else { continue };
                     let known = live.extract_if(.., |lease| lease.id == id).next();
-                    let answer = bulkhead.give_back(now, id).settle(&mut bulkhead);
+                    let answer = bulkhead.give_back(now, &rules(3), id).settle(&mut bulkhead);
                     prop_assert_eq!(answer == LeaseState::Live, known.is_some());
                 }
                 Ask::Renew { back } => {
@@ -116,7 +82,7 @@ proptest! {
                     }
                 }
                 Ask::Sweep => {
-                    bulkhead.sweep(now).settle(&mut bulkhead);
+                    bulkhead.sweep(now, &rules(3)).settle(&mut bulkhead);
                     let seen: Vec<_> = bulkhead.view().leases.iter().map(|each| each.id).collect();
                     let ids: Vec<_> = live.iter().map(|lease| lease.id).collect();
                     prop_assert_eq!(seen, ids);
@@ -133,15 +99,17 @@ proptest! {
         back in 0..5_usize,
         times in 2..4_usize,
     ) {
-        let (mut bulkhead, mut leases) = (Bulkhead::default(), Vec::new());
+        let (mut bulkhead, mut out) = (Bulkhead::default(), HandedOut::default());
         for ask in &asks {
-            bulkhead.turn(&mut leases, ask);
+            bulkhead.turn(&mut out, ask);
         }
-        let (Some(last), Some(id)) = (asks.last(), recent(&leases, back)) else { return Ok(()) };
+        let id = recent(&out.leases, back);
+        let (Some(last), Some(id)) = (asks.last(), id) else { return Ok(()) };
         let before = bulkhead.in_flight(last.now);
         let mut freed = 0;
+        // Under no slots at all, so that what is freed goes to nobody in line.
         for _ in 0..times {
-            let answer = bulkhead.give_back(last.now, id).settle(&mut bulkhead);
+            let answer = bulkhead.give_back(last.now, &rules(0), id).settle(&mut bulkhead);
             freed += usize::from(answer == LeaseState::Live);
         }
         prop_assert!(freed <= 1);

@@ -1,5 +1,7 @@
 //! Windows and shards against lists of admissions.
 
+mod several;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use sendcat_state::key::{Bucket, ClientKey, SHARDS};
 use sendcat_state::machine::Decision;
-use sendcat_state::rate_shard::{RateShard, ShardCounted};
+use sendcat_state::rate_shard::RateShard;
 use sendcat_state::rate_window::{Admission, Counted, Limit, RateWindow};
 use sendcat_state::timestamp::Timestamp;
 
@@ -61,25 +63,6 @@ impl Driven for RateWindow {
     fn decide(&self, (): &mut (), command: &Timed<u64>) -> Decision<String, Counted> {
         let limit = Limit { calls: command.what, per: PER };
         self.admit(command.now, limit).map(|answer| format!("{answer:?}"))
-    }
-}
-
-impl Driven for RateShard {
-    type Command = Call;
-    type Change = ShardCounted;
-    type Memory = ();
-
-    fn fresh() -> Self {
-        Self::new(3)
-    }
-
-    fn commands() -> BoxedStrategy<Vec<Timed<Call>>> {
-        timed(calls(6), 80, 80)
-    }
-
-    fn decide(&self, (): &mut (), command: &Timed<Call>) -> Decision<String, ShardCounted> {
-        let (key, limit) = (command.what.key(), command.what.limit());
-        self.admit(command.now, key, limit).map(|answer| format!("{answer:?}"))
     }
 }
 
@@ -148,8 +131,8 @@ proptest! {
     }
 
     #[test]
-    fn rw2_a_refusal_changes_nothing(calls in RateShard::commands()) {
-        let mut shard = RateShard::fresh();
+    fn rw2_a_refusal_changes_nothing(calls in timed(calls(6), 80, 80)) {
+        let mut shard = RateShard::new(3);
         for call in calls {
             let (key, limit) = (call.what.key(), call.what.limit());
             let decision = shard.admit(call.now, key, limit);
@@ -199,7 +182,7 @@ proptest! {
     #[test]
     fn rw4_memory_is_bounded_and_no_live_window_is_dropped(
         capacity in 1..4_usize,
-        calls in RateShard::commands(),
+        calls in timed(calls(6), 80, 80),
     ) {
         let mut shard = RateShard::new(capacity);
         let mut own: BTreeMap<(Bucket, u8), (Limit, Admissions)> = BTreeMap::new();

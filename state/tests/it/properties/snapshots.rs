@@ -115,7 +115,7 @@ proptest! {
         cut in any::<Index>(),
         flipped in any::<(Index, u8)>(),
     ) {
-        let (mut bulkhead, mut memory) = (Bulkhead::default(), Vec::new());
+        let (mut bulkhead, mut memory) = (Bulkhead::default(), Default::default());
         for command in &commands {
             bulkhead.turn(&mut memory, command);
         }
