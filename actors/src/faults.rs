@@ -22,6 +22,8 @@ pub enum Step {
     Timer,
     /// After a turn, when the next may begin.
     Turned,
+    /// Before the journal writes.
+    Write,
 }
 
 /// What strikes.
@@ -37,14 +39,16 @@ pub enum FaultKind {
     Hang(Duration),
     /// The actor waits for so long and hears nothing, and its thread goes on.
     Deaf(Duration),
+    /// Writes fail as on a full disk, until the fault is disarmed; on `journal` alone.
+    DiskFull,
 }
 
 impl FaultKind {
-    #[cfg(feature = "faults")]
     const fn step(self) -> Step {
         match self {
             Self::PanicDecide | Self::Hang(_) => Step::Decide,
             Self::Deaf(_) => Step::Turned,
+            Self::DiskFull => Step::Write,
             Self::PanicApply => Step::Apply,
             Self::PanicTimer => Step::Timer,
         }
@@ -88,13 +92,12 @@ impl FaultBoard {
     }
 
     /// Lets a fault that is due at this step strike.
-    #[cfg(feature = "faults")]
-    pub(crate) fn strike(&self, step: Step) {
-        if !self.any.load(Ordering::Acquire) {
+    pub fn strike(&self, step: Step) {
+        if !COMPILED || !self.any.load(Ordering::Acquire) {
             return;
         }
         match self.due(step) {
-            None | Some(FaultKind::Deaf(_)) => {}
+            None | Some(FaultKind::Deaf(_) | FaultKind::DiskFull) => {}
             Some(FaultKind::Hang(span)) => std::thread::sleep(span),
             Some(FaultKind::PanicDecide) => panic!("injected: decide panic"),
             Some(FaultKind::PanicApply) => panic!("injected: apply panic"),
@@ -102,8 +105,12 @@ impl FaultBoard {
         }
     }
 
+    /// Whether the next write is to fail.
+    pub(crate) fn disk_is_full(&self) -> bool {
+        COMPILED && self.any.load(Ordering::Acquire) && self.due(Step::Write).is_some()
+    }
+
     /// How long the actor is to be deaf from now on, if it is.
-    #[cfg(feature = "faults")]
     pub(crate) fn deafness(&self) -> Option<Duration> {
         let due = self.any.load(Ordering::Acquire).then(|| self.due(Step::Turned)).flatten();
         match due {
@@ -112,13 +119,13 @@ impl FaultBoard {
                 FaultKind::Hang(_)
                 | FaultKind::PanicDecide
                 | FaultKind::PanicApply
-                | FaultKind::PanicTimer,
+                | FaultKind::PanicTimer
+                | FaultKind::DiskFull,
             )
             | None => None,
         }
     }
 
-    #[cfg(feature = "faults")]
     fn due(&self, step: Step) -> Option<FaultKind> {
         let mut armed = self.lock();
         let mut due = None;
@@ -163,6 +170,7 @@ impl FromStr for ScheduledFault {
             "panic_decide" => FaultKind::PanicDecide,
             "panic_apply" => FaultKind::PanicApply,
             "panic_timer" => FaultKind::PanicTimer,
+            "disk_full" => FaultKind::DiskFull,
             "hang" | "deaf" => {
                 let millis = span.strip_suffix("ms").unwrap_or(span).parse();
                 let millis = millis.map_err(|_| wrong("a hang needs its milliseconds"))?;
@@ -171,7 +179,8 @@ impl FromStr for ScheduledFault {
             }
             _ => return Err(wrong("no such kind")),
         };
-        Ok(Self { actor: actor.to_owned(), fault: Fault { kind, after, times: 1 } })
+        let times = if kind == FaultKind::DiskFull { u64::MAX } else { 1 };
+        Ok(Self { actor: actor.to_owned(), fault: Fault { kind, after, times } })
     }
 }
 

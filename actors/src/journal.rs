@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::SharedClock;
 use crate::failure::AskError;
+use crate::faults::FaultBoard;
 use crate::machine::Machine;
 use crate::observe::Vitals;
 pub(crate) use writer::Writer;
@@ -127,6 +128,7 @@ struct Shared {
     put_aside: Mutex<Vec<(String, String)>>,
     reader: Mutex<Option<Arc<dyn Records + Send + Sync>>>,
     state: Mutex<JournalState>,
+    faults: FaultBoard,
 }
 
 /// How the disk stands, for readiness and metrics.
@@ -177,6 +179,7 @@ impl Journal {
             put_aside: Mutex::default(),
             reader: Mutex::new(None),
             state: Mutex::new(JournalState::default()),
+            faults: FaultBoard::default(),
         });
         let writer = Writer {
             queue,
@@ -327,6 +330,11 @@ impl Journal {
     /// How the disk stands.
     pub fn state(&self) -> JournalState {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The faults armed on the writer.
+    pub(crate) fn faults(&self) -> &FaultBoard {
+        &self.shared.faults
     }
 
     /// What is seen of the writer from outside.

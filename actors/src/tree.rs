@@ -258,6 +258,10 @@ impl Tree {
         if !crate::faults::COMPILED {
             return false;
         }
+        if actor == self.journal.vitals().name() {
+            self.journal.faults().arm(fault);
+            return true;
+        }
         let found = self.inner.actors.iter().find(|each| each.vitals().name() == actor);
         found.inspect(|actor| actor.faults().arm(fault)).is_some()
     }
@@ -273,12 +277,15 @@ impl Tree {
             let name = actor.vitals().name().to_owned();
             actor.faults().armed().into_iter().map(move |fault| (name.clone(), fault))
         };
-        self.inner.actors.iter().flat_map(of).collect()
+        let journal = self.journal.faults().armed().into_iter();
+        let journal = journal.map(|fault| (self.journal.vitals().name().to_owned(), fault));
+        self.inner.actors.iter().flat_map(of).chain(journal).collect()
     }
 
     /// Disarms every fault.
     pub fn clear_faults(&self) {
         self.inner.actors.iter().for_each(|actor| actor.faults().clear());
+        self.journal.faults().clear();
     }
 }
 

@@ -11,6 +11,7 @@ use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use sendcat_actors::faults::Step;
 use sendcat_state::key::TimedId;
 use tracing::Instrument as _;
 
@@ -20,6 +21,9 @@ use super::routes::{self, Guard, Route};
 use super::{Shared, Worker};
 use crate::contract::code::ErrorCode;
 use crate::contract::headers::{self, Quota, rate_limit_fields};
+
+/// Where faults are armed; they do not strike there.
+const FAULTS_PATH: &str = "/ops/faults";
 
 /// A request on its way through its guards to its handler.
 pub struct Call {
@@ -145,6 +149,9 @@ async fn answer(
         let refusal = Refusal::from(ErrorCode::MethodNotAllowed);
         return Err(refusal.allowing(routes::allowed(routes)));
     };
+    if route.path != FAULTS_PATH {
+        call.shared().faults.strike(Step::Decide);
+    }
     let style = call.shared().config.rate_limit_style;
     let quota = call.quota.clone();
     let mut response = (route.handler)(call).await?;

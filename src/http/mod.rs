@@ -22,6 +22,7 @@ pub mod whatsapp;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use sendcat_actors::faults::FaultBoard;
 use sendcat_actors::tree::Tree;
 
 use crate::chat::engine::Engine;
@@ -43,6 +44,8 @@ pub struct Shared {
     pub page_token: Option<String>,
     /// Set when the process begins to end.
     pub draining: AtomicBool,
+    /// Faults armed on handlers, by the name `http`.
+    pub faults: FaultBoard,
 }
 
 impl Shared {

@@ -14,6 +14,9 @@ use crate::contract::body::{BodyError, parse_object};
 use crate::contract::code::ErrorCode;
 use crate::contract::{ops, rfc3339};
 
+/// The name that faults of handlers are armed by.
+const HANDLERS: &str = "http";
+
 /// Rows of one answer at most.
 const MOST_ROWS: usize = 1000;
 
@@ -117,7 +120,9 @@ pub(super) async fn arm_fault(call: Call) -> Result<HttpResponse, Refusal> {
         text.parse().map_err(|expected: String| BodyError::shape("fault", expected))?;
     let ScheduledFault { actor, fault } = scheduled;
     tracing::warn!(%actor, ?fault, "an operator armed a fault");
-    if !call.shared().tree.arm(&actor, fault) {
+    if actor == HANDLERS {
+        call.shared().faults.arm(fault);
+    } else if !call.shared().tree.arm(&actor, fault) {
         return Err(BodyError::shape("fault", "the name of an actor").into());
     }
     Ok(respond::no_content())
@@ -128,6 +133,7 @@ pub(super) async fn clear_faults(call: Call) -> Result<HttpResponse, Refusal> {
     built_with_faults()?;
     tracing::warn!("an operator disarmed every fault");
     call.shared().tree.clear_faults();
+    call.shared().faults.clear();
     Ok(respond::no_content())
 }
 

@@ -173,6 +173,9 @@ impl Writer {
 
     fn apply(&mut self, commit: &Commit) -> Result<(), StoreError> {
         let store = self.store.as_mut().ok_or_else(not_open)?;
+        if self.shared.faults.disk_is_full() {
+            return Err(StoreError::Io("injected: no space left on device".into()));
+        }
         self.unsynced = true;
         store.apply(std::slice::from_ref(commit)).map(|_| ())
     }

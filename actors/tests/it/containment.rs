@@ -123,7 +123,9 @@ async fn meets<M: Machine>(
             assert!(actor.ask(command(3)).await.is_ok(), "{name} is back");
             (2, "death")
         }
-        FaultKind::Hang(_) | FaultKind::Deaf(_) => unreachable!("hang.rs proves these"),
+        FaultKind::Hang(_) | FaultKind::Deaf(_) | FaultKind::DiskFull => {
+            unreachable!("hang.rs and the wire tests prove these")
+        }
         FaultKind::PanicDecide | FaultKind::PanicApply => {
             let (struck, queued, errors) = tokio::join!(
                 actor.ask(command(2)),

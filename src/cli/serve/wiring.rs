@@ -172,7 +172,8 @@ pub(super) fn shared(
 ) -> Arc<Shared> {
     let inbox = Inbox::new(tree.claims.clone(), tree.jobs.clone(), tree.clock.clone());
     let draining = AtomicBool::new(false);
-    Arc::new(Shared { config, tree, inbox, auth, page_token, draining })
+    let faults = Default::default();
+    Arc::new(Shared { config, tree, inbox, auth, page_token, draining, faults })
 }
 
 /// Makes each worker its engine.
