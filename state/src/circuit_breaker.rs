@@ -267,7 +267,9 @@ impl CircuitBreaker {
             CallOutcome::Neutral => return Decision::unchanged(()),
         };
         let in_a_row = heard == Heard::Failed && failures >= rules.threshold;
-        if in_a_row || is_unwell(self.ring.tally(now).with(heard), rules) {
+        // A call that worked never opens it, though it may be the twentieth.
+        let tally = self.ring.tally(now).with(heard);
+        if in_a_row || (heard != Heard::Worked && is_unwell(tally, rules)) {
             return open(now, cooldown(rules, 0, asked, random), failures);
         }
         Decision::new((), CircuitChange::Counted { at: now, heard, failures })

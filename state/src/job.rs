@@ -73,7 +73,8 @@ pub struct JobRules {
     pub retry_base: Duration,
     /// The longest delay between attempts.
     pub retry_cap: Duration,
-    /// How long a job may wait before it is given up; `None` waits for ever.
+    /// How long after it was handed in a job may begin an attempt; past that it is given up. `None`
+    /// waits for ever.
     pub ttl: Option<Duration>,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A worker claims a job and holds it by a lease that it renews; a lease that ends gives the job
 //! to another worker, and whatever the first one still reports is dropped. An attempt that failed
-//! waits longer each time; one too many makes the job a dead letter. Each kind has its own caps,
-//! so a flood of one tool holds up no other.
+//! waits longer each time; one too many makes the job a dead letter, and so does a wait beyond its
+//! kind's time to live. Each kind has its own caps, so a flood of one tool holds up no other.
 //!
 //! Memory holds only jobs that wait or run. What accepted events said, and how they ended, lies
 //! in the store's rows, written in the same commit as the change.
@@ -21,9 +21,9 @@
 
 mod held;
 mod known_keys;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,38 +33,7 @@ use crate::machine::{Apply, Decision, RecordWrite};
 use crate::timestamp::Timestamp;
 use held::{Job, JobState, Partition, by_name, end, event_row, requeue};
 use known_keys::KnownKeys;
-
-/// What whoever hands in jobs is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Enqueued {
-    /// All of them are in the queue.
-    Queued,
-    /// The backlog of this kind is full; none was taken.
-    Saturated(JobKind),
-}
-
-/// What a worker that asks for a job is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClaimAnswer {
-    /// This one is yours.
-    Claimed(Box<ClaimedJob>),
-    /// There is none now; the next falls due in so long, if any waits.
-    Nothing {
-        /// When to ask again at the latest.
-        due_in: Option<Duration>,
-    },
-}
-
-/// What a worker that reports is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report {
-    /// The job is over.
-    Ended,
-    /// The job will be tried again.
-    WillRetry,
-    /// Your lease had ended; what you report was dropped.
-    Stale,
-}
+pub use words::{ClaimAnswer, Enqueued, PartitionView, Report};
 
 /// The queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,24 +97,6 @@ pub enum JobChange {
     },
 }
 
-/// How many jobs of one kind stand where.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PartitionView {
-    /// Waiting.
-    pub queued: usize,
-    /// In workers' hands.
-    pub running: usize,
-    /// Done since the store was made.
-    pub done: u64,
-    /// Given up since the store was made.
-    pub dead: u64,
-    /// When the oldest waiting job was handed in.
-    pub oldest_queued: Option<Timestamp>,
-    /// Since when the longest running one runs.
-    pub oldest_running: Option<Timestamp>,
-}
-
 impl JobQueue {
     /// Takes jobs in, all or none. `writes` (claims, bodies) are committed with them. A job whose
     /// identifier is in the queue is taken once, and an event whose key was taken of late likewise.
@@ -189,7 +140,10 @@ impl JobQueue {
     ) -> Decision<ClaimAnswer, JobChange> {
         let open = JobKind::all()
             .filter(|kind| self.running(*kind) < rules.partition(*kind).running_max)
-            .filter_map(|kind| self.partition(kind)?.queued.first().copied());
+            .filter_map(|kind| {
+                let mut queued = self.partition(kind)?.queued.iter();
+                queued.find(|(_, id)| !self.jobs[id].is_too_old(now, rules)).copied()
+            });
         let Some((due, id)) = open.min() else {
             return Decision::unchanged(ClaimAnswer::Nothing { due_in: None });
         };
@@ -246,9 +200,9 @@ impl JobQueue {
             AttemptOutcome::Done { writes } => end(now, id, job, None).writing(writes),
             AttemptOutcome::Dead { error } => end(now, id, job, Some(error)),
             AttemptOutcome::Retry { error, after } => {
+                let too_old = job.is_too_old(now, rules);
                 let rules = rules.job(job.kind);
-                let ttl_spent = rules.ttl.is_some_and(|ttl| now >= job.enqueued_at.after(ttl));
-                if job.attempts >= rules.max_attempts || ttl_spent {
+                if job.attempts >= rules.max_attempts || too_old {
                     return end(now, id, job, Some(error));
                 }
                 let delay = rules.backoff().jittered(job.attempts, random);
@@ -271,17 +225,30 @@ impl JobQueue {
         }
     }
 
-    /// Takes back one job whose lease has ended; call again until nothing changes.
+    /// Takes back one job whose lease has ended, or gives up one that is past its time to live;
+    /// call again until nothing changes.
     pub fn sweep(&self, now: Timestamp, rules: &QueueRules) -> Decision<(), JobChange> {
         let Some((_, id)) = self.ends.first().copied().filter(|(ends, _)| *ends <= now) else {
-            return Decision::unchanged(());
+            return self.sweep_waiting(now, rules);
         };
         let job = &self.jobs[&id];
         let error = "the worker's lease ended before it reported".to_owned();
-        if job.attempts >= rules.job(job.kind).max_attempts {
+        if job.attempts >= rules.job(job.kind).max_attempts || job.is_too_old(now, rules) {
             return end(now, id, job, Some(error)).map(|_| ());
         }
         requeue(id, job, now, job.attempts, Some(error)).map(|_| ())
+    }
+
+    /// Gives up the oldest waiting job that is past its time to live.
+    fn sweep_waiting(&self, now: Timestamp, rules: &QueueRules) -> Decision<(), JobChange> {
+        let mortal = JobKind::all().filter(|kind| rules.job(*kind).ttl.is_some());
+        let waiting = mortal.filter_map(|kind| self.partition(kind)).flat_map(|of| &of.queued);
+        let too_old = waiting
+            .map(|(_, id)| (self.jobs[id].enqueued_at, *id))
+            .filter(|(_, id)| self.jobs[id].is_too_old(now, rules));
+        let Some((_, id)) = too_old.min() else { return Decision::unchanged(()) };
+        let error = "it waited longer than its time to live".to_owned();
+        end(now, id, &self.jobs[&id], Some(error)).map(|_| ())
     }
 
     /// Ends every lease: the workers died with the process that ran them. The sweeps that follow
@@ -302,26 +269,6 @@ impl JobQueue {
     /// Which jobs are in workers' hands.
     pub fn running_ids(&self) -> impl Iterator<Item = TimedId> + '_ {
         self.ends.iter().map(|(_, id)| *id)
-    }
-
-    /// How many jobs of a kind stand where.
-    pub fn view(&self, kind: JobKind) -> PartitionView {
-        let Some(partition) = self.partition(kind) else { return PartitionView::default() };
-        let waiting = partition.queued.iter().map(|(_, id)| self.jobs[id].enqueued_at);
-        let running = self.ends.iter().filter_map(|(_, id)| match &self.jobs[id] {
-            Job { kind: of, state: JobState::Running { since, .. }, .. } if *of == kind => {
-                Some(*since)
-            }
-            Job { .. } => None,
-        });
-        PartitionView {
-            queued: partition.queued.len(),
-            running: partition.running,
-            done: partition.done,
-            dead: partition.dead,
-            oldest_queued: waiting.min(),
-            oldest_running: running.min(),
-        }
     }
 
     fn partition(&self, kind: JobKind) -> Option<&Partition> {

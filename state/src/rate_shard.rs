@@ -206,17 +206,19 @@ impl RateShard {
         self.openings[bucket.index()] = openings;
     }
 
-    /// Drops up to a few ended windows of a bucket, oldest first.
+    /// Drops up to a few ended windows of a bucket, oldest first. Stale openings go beside and are
+    /// not counted, for a restored shard has none and must drop the same windows (SN-1).
     fn sweep(&mut self, bucket: Bucket, now: Timestamp) {
-        for _ in 0..SWEPT_PER_OPENING {
-            let Some(&(opened, key)) = self.openings[bucket.index()].front() else { return };
+        let mut left = SWEPT_PER_OPENING;
+        while let Some(&(opened, key)) = self.openings[bucket.index()].front() {
             let stale = self.is_stale(opened, key);
-            if !stale && !self.windows[&key].has_ended(now) {
+            if !stale && (left == 0 || !self.windows[&key].has_ended(now)) {
                 return;
             }
             self.openings[bucket.index()].pop_front();
             if !stale {
                 self.windows.remove(&key);
+                left -= 1;
             }
         }
     }

@@ -122,7 +122,7 @@ fn alternating(circuit: &mut CircuitBreaker, rules: &CircuitRules, bad: CallOutc
         panic!("refused at the start")
     };
     for number in 0..calls {
-        let outcome = if number % 2 == 0 { bad } else { CallOutcome::Success };
+        let outcome = if number % 2 == 1 { bad } else { CallOutcome::Success };
         circuit.record(at(number), rules, (call, outcome), EVEN).settle(circuit);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{JobChange, Report};
-use crate::job::{EventRow, EventStatus, JobKind, NewJob};
+use crate::job::{EventRow, EventStatus, JobKind, NewJob, QueueRules};
 use crate::key::{LeaseId, TimedId};
 use crate::machine::Decision;
 use crate::timestamp::Timestamp;
@@ -26,6 +26,13 @@ pub(super) struct Job {
     pub(super) enqueued_at: Timestamp,
     pub(super) attempts: u32,
     pub(super) state: JobState,
+}
+
+impl Job {
+    /// Whether it is past the time to live of its kind.
+    pub(super) fn is_too_old(&self, now: Timestamp, rules: &QueueRules) -> bool {
+        rules.job(self.kind).ttl.is_some_and(|ttl| now >= self.enqueued_at.after(ttl))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -153,6 +153,12 @@ impl RateShard {
             // A window without a call is not open; left here it would take up another's room.
             if kept.window.used() == 0 {
                 self.windows.remove(&receipt.key.hash);
+                // It opened a moment ago, so it stands near the end.
+                let openings = &mut self.openings[bucket];
+                let opening = (receipt.opened, receipt.key.hash);
+                if let Some(place) = openings.iter().rposition(|each| *each == opening) {
+                    openings.remove(place);
+                }
             }
         }
     }

@@ -140,6 +140,37 @@ fn an_event_that_takes_the_process_down_twice_is_a_dead_letter() {
 }
 
 #[test]
+fn a_job_past_its_time_to_live_is_given_up_by_the_sweep_and_handed_to_nobody() {
+    let mut rules = rules();
+    for (_, job) in &mut rules.kinds {
+        job.ttl = Some(ms(50));
+    }
+    let mut queue = accepted();
+    assert_eq!(queue.sweep(at(59), &rules).change, None);
+    let nothing = ClaimAnswer::Nothing { due_in: None };
+    assert_eq!(queue.claim(at(60), &rules, "w").answer, nothing);
+    let given_up = queue.sweep(at(60), &rules);
+    let why = "it waited longer than its time to live";
+    assert_eq!(given_up.writes, [row(EventStatus::Dead, 0, Some(60), why)]);
+    given_up.settle(&mut queue);
+    assert_eq!((queue.view(EVENT).queued, queue.view(EVENT).dead), (0, 1));
+}
+
+#[test]
+fn a_job_past_its_time_to_live_is_not_tried_again_when_its_lease_lapses() {
+    let mut rules = rules();
+    for (_, job) in &mut rules.kinds {
+        job.ttl = Some(ms(50));
+    }
+    let mut queue = accepted();
+    let held = claimed(&mut queue, at(20));
+    assert_eq!(queue.sweep(at(119), &rules).change, None, "who works on it may finish");
+    let given_up = queue.sweep(held.ends, &rules);
+    let why = "the worker's lease ended before it reported";
+    assert_eq!(given_up.writes, [row(EventStatus::Dead, 1, Some(120), why)]);
+}
+
+#[test]
 fn a_job_given_back_by_a_draining_worker_costs_no_attempt() {
     let mut queue = accepted();
     let held = claimed(&mut queue, at(20));

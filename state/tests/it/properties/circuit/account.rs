@@ -76,7 +76,8 @@ impl Account {
         self.heard.push((now, heard));
         self.failures = if heard == Heard::Failed { self.failures + 1 } else { 0 };
         let in_a_row = heard == Heard::Failed && self.failures >= ruled.threshold;
-        if is_probe || in_a_row || self.is_unwell(now, ruled) {
+        let is_unwell = heard != Heard::Worked && self.is_unwell(now, ruled);
+        if is_probe || in_a_row || is_unwell {
             self.failed_probes += u32::from(is_probe);
             let doubled = 50 << self.failed_probes.min(4);
             let pause = Duration::from_micros(doubled * (900 + ruled.random % 201));

@@ -30,6 +30,13 @@ pub(super) struct Ledger {
     over: Vec<(JobKind, bool)>,
 }
 
+impl Entry {
+    /// The second kind lives for 60 ms.
+    fn is_too_old(&self, now: Timestamp) -> bool {
+        self.job.kind == KINDS[1] && now >= self.since.after(ms(60))
+    }
+}
+
 impl Ledger {
     pub(super) fn turn(&mut self, tickets: &[Ticket], ask: &Timed<Ask>) -> String {
         let now = ask.now;
@@ -94,8 +101,8 @@ impl Ledger {
     fn claim(&mut self, now: Timestamp, running_max: usize) -> ClaimAnswer {
         let full = KINDS.map(|kind| self.view(kind).running >= running_max);
         let open = self.entries.iter_mut().filter_map(|entry| match entry.stands {
-            Stands::Waits { due } => Some((due, entry.job.id, entry)),
-            Stands::Runs { .. } => None,
+            Stands::Waits { due } if !entry.is_too_old(now) => Some((due, entry.job.id, entry)),
+            Stands::Waits { .. } | Stands::Runs { .. } => None,
         });
         let open = open.filter(|(_, _, entry)| {
             KINDS.iter().zip(full).all(|(kind, full)| *kind != entry.job.kind || !full)
@@ -138,8 +145,7 @@ impl Ledger {
             AttemptOutcome::Dead { .. } => return self.end(place, true),
             AttemptOutcome::Retry { after, .. } => after.unwrap_or_default(),
         };
-        let too_old = entry.job.kind == KINDS[1] && now >= entry.since.after(ms(60));
-        if entry.attempts == MAX_ATTEMPTS || too_old {
+        if entry.attempts == MAX_ATTEMPTS || entry.is_too_old(now) {
             return self.end(place, true);
         }
         // 10 ms, then 20 that are cut to 15, each give or take a fifth.
@@ -149,7 +155,8 @@ impl Ledger {
         Report::WillRetry
     }
 
-    /// One job whose lease ended: the one whose lease ended first.
+    /// One job whose lease ended, the one whose lease ended first; if there is none, one that waits
+    /// and is too old, the oldest first.
     fn sweep(&mut self, now: Timestamp) {
         let ended = |entry: &Entry| match entry.stands {
             Stands::Runs { ends, .. } if ends <= now => Some((ends, entry.job.id)),
@@ -160,11 +167,27 @@ impl Ledger {
             .filter(|place| ended(&self.entries[*place]).is_some())
             .min_by_key(|place| ended(&self.entries[*place]));
         match first {
-            Some(place) if self.entries[place].attempts == MAX_ATTEMPTS => {
-                self.end(place, true);
+            Some(place) => {
+                let entry = &mut self.entries[place];
+                if entry.attempts == MAX_ATTEMPTS || entry.is_too_old(now) {
+                    self.end(place, true);
+                } else {
+                    entry.stands = Stands::Waits { due: now };
+                }
             }
-            Some(place) => self.entries[place].stands = Stands::Waits { due: now },
-            None => {}
+            None => {
+                let waits = |entry: &Entry| matches!(entry.stands, Stands::Waits { .. });
+                let oldest = (0..self.entries.len())
+                    .filter(|place| waits(&self.entries[*place]))
+                    .filter(|place| self.entries[*place].is_too_old(now))
+                    .min_by_key(|place| {
+                        let entry = &self.entries[*place];
+                        (entry.since, entry.job.id)
+                    });
+                if let Some(place) = oldest {
+                    self.end(place, true);
+                }
+            }
         }
     }
 
