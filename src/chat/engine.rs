@@ -294,3 +294,20 @@ fn new_id(kind: &str, engine: &Engine) -> String {
     let random = getrandom::u64().unwrap_or_default();
     format!("{kind}_{}", TimedId::new(engine.parts.clock.now(), random))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_thread_refuses_has_its_code() {
+        let code = |refusal: ThreadRefusal| ChatRefusal::from(refusal).code;
+        assert_eq!(code(ThreadRefusal::Forbidden), ErrorCode::Forbidden);
+        assert_eq!(code(ThreadRefusal::NotFound("message")), ErrorCode::NotFound);
+        assert_eq!(code(ThreadRefusal::Full("threads")), ErrorCode::Conflict);
+        assert_eq!(code(ThreadRefusal::NothingToAnswer), ErrorCode::InvalidRequest);
+        let full = ChatRefusal::from(ThreadRefusal::Full("messages"));
+        let told = "There is no room for more messages; delete some first.";
+        assert_eq!(full.sentence.as_deref(), Some(told));
+    }
+}

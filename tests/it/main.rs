@@ -3,6 +3,7 @@
 
 mod burst;
 mod chat_failures;
+mod chat_own_faults;
 mod chat_refusals;
 mod chat_stream;
 mod config_refusals;
