@@ -149,6 +149,9 @@ const AWAITED: &[(&str, &str)] = &[];
 
 /// Tests and benches that may sleep, and why moving time by hand is not enough there.
 const MAY_SLEEP: &[(&str, &str)] = &[
+    ("actors/tests/it/circuits.rs", "virtual time: a call that takes its time"),
+    ("actors/tests/it/limits.rs", "virtual time: a window that ends"),
+    ("actors/tests/it/lines.rs", "virtual time: a wait in line"),
     ("actors/tests/it/support.rs", "virtual time: a sleep is how it is moved"),
     ("actors/tests/it/workers.rs", "virtual time: a job that takes its time"),
     ("tests/it/support/webhook.rs", "between two looks at a process that is at work"),

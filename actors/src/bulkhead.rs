@@ -2,7 +2,8 @@
 //!
 //! Whoever gets a [`Slot`] holds it until the slot is dropped; one held longer than its lease is
 //! renewed by [`Slot::renew`]. Where the rules allow a wait, a caller without a slot stands in line
-//! until its turn or its deadline comes; one that goes away leaves the line. If the actor gives no answer, calls go on under a local cap.
+//! until its turn or its deadline comes; one that goes away leaves the line. If the actor gives no
+//! answer, calls go on under a local cap.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

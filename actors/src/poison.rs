@@ -1,9 +1,10 @@
 //! Commands that made their actor panic before, and are refused for a while.
 //!
-//! Without this one hostile input could walk an actor into its restart intensity, and a limiter that
-//! fails closed into an outage for everybody in its shard. A command is known by a fingerprint that
-//! its machine gives it; after three panics it is refused unexecuted for ten minutes. Only what is
-//! asked is refused: what is told undoes or settles what came true, and must come true as well.
+//! Without this one hostile input could walk an actor into its restart intensity, and a limiter
+//! that fails closed into an outage for everybody in its shard. A command is known by a fingerprint
+//! that its machine gives it; after three panics it is refused unexecuted for ten minutes. Only
+//! what is asked is refused: what is told undoes or settles what came true, and must come true as
+//! well.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

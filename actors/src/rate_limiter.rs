@@ -1,8 +1,8 @@
 //! The rate limiter: sixteen shards, each the single writer of its keys.
 //!
 //! A key's shard follows from the key alone. Shards live on the HTTP workers' threads by default,
-//! where an ask costs no wake-up (`TreeOptions::topology`). A key whose window is used up is refused
-//! by the handle until that window ends, so a flood of its calls costs the shard nothing.
+//! where an ask costs no wake-up (`TreeOptions::topology`). A key whose window is used up is
+//! refused by the handle until that window ends, so a flood of its calls costs the shard nothing.
 
 mod refused;
 

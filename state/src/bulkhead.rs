@@ -280,7 +280,8 @@ impl Bulkhead {
         self.time_for(waiting.saturating_add(1), capacity).clamp(SHORTEST_WAIT, LONGEST_WAIT)
     }
 
-    /// How long so many calls are likely to take: a held slot's mean life each, shared by all slots.
+    /// How long so many calls are likely to take: a held slot's mean life each, shared by all
+    /// slots.
     fn time_for(&self, calls: usize, capacity: usize) -> Duration {
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let all = self.mean_hold_ms.saturating_mul(count(calls));

@@ -12,15 +12,13 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("actors/src/shell.rs", 545),
     ("src/chat/driver.rs", 523),
     ("tests/it/webhook_refusals.rs", 402),
-    ("state/src/circuit_breaker.rs", 427),
-    ("state/src/job_queue.rs", 485),
 ];
 
 /// Functions that are longer than they should be: file, name, and how long they may be.
 const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[("actors/src/tree/build.rs", "all", 68)];
 
 /// Files with lines that are wider than they should be, and how many.
-const WIDE_LINES: &[(&str, usize)] = &[("state/src/invariant.rs", 1), ("state/src/lib.rs", 1)];
+const WIDE_LINES: &[(&str, usize)] = &[("state/src/invariant.rs", 1)];
 
 #[test]
 fn no_file_is_too_long_and_no_row_of_the_table_is_idle() {

@@ -13,7 +13,8 @@ use crate::timestamp::Timestamp;
 pub enum Acquisition {
     /// The caller holds a slot.
     Held(Lease),
-    /// The caller stands in line; it asks for its slot by [`Bulkhead::pick_up`](super::Bulkhead::pick_up).
+    /// The caller stands in line; it asks for its slot by
+    /// [`Bulkhead::pick_up`](super::Bulkhead::pick_up).
     Queued(Ticket),
     /// Every slot is taken, and the line is full or would take too long.
     Saturated {

@@ -32,8 +32,9 @@ pub enum Gate {
 pub enum CallOutcome {
     /// The provider did its work.
     Success,
-    /// It did its work, but its first content took longer than [`CircuitRules::slow`](super::CircuitRules::slow). A slow probe
-    /// closes the circuit: one call says nothing about half of twenty.
+    /// It did its work, but its first content took longer than
+    /// [`CircuitRules::slow`](super::CircuitRules::slow). A slow probe closes the circuit: one call
+    /// says nothing about half of twenty.
     Slow,
     /// It did not: no connection, a clock ran out, 408, 429, 5xx, a stream cut short.
     Failure {

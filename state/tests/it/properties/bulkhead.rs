@@ -48,7 +48,8 @@ proptest! {
             lapsed += live.extract_if(.., |lease| lease.ends <= now).count() as u64;
             match what {
                 Ask::Acquire { capacity } => {
-                    let answer = bulkhead.acquire(now, &rules(capacity), CALLER).settle(&mut bulkhead);
+                    let asked = bulkhead.acquire(now, &rules(capacity), CALLER);
+                    let answer = asked.settle(&mut bulkhead);
                     match answer {
                         Acquisition::Held(lease) => {
                             prop_assert!(live.len() < capacity);
