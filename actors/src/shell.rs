@@ -126,11 +126,9 @@ impl<M: Machine> Shell<M> {
         }
         let waits = M::CLASS == Class::Journalled && M::waits_for_disk(&command);
         let rules = self.cell.rules.load();
-        #[cfg(feature = "faults")]
         let faults = &self.cell.faults;
         let decided = catch_unwind(AssertUnwindSafe(|| {
             // `Machine`'s bounds make this sound: `decide` sees no interior mutability.
-            #[cfg(feature = "faults")]
             faults.strike(crate::faults::Step::Decide);
             machine.decide(now, &rules, command)
         }));
@@ -230,11 +228,9 @@ impl<M: Machine> Shell<M> {
     /// Applies a change; `false` if that panicked and the state is torn.
     fn apply(&mut self, change: M::Change) -> bool {
         let Some(machine) = &mut self.machine else { return false };
-        #[cfg(feature = "faults")]
         let faults = &self.cell.faults;
         let applied = catch_unwind(AssertUnwindSafe(|| {
             machine.apply(&change);
-            #[cfg(feature = "faults")]
             faults.strike(crate::faults::Step::Apply);
         }));
         self.dirty = true;
@@ -360,7 +356,6 @@ impl<M: Machine> Shell<M> {
 
     /// Housekeeping, publishing and saving: what time alone brings.
     fn tick(&mut self, ctx: &mut Context<Self>) {
-        #[cfg(feature = "faults")]
         self.cell.faults.strike(crate::faults::Step::Timer);
         self.cell.tell_parked();
         self.housekeep(ctx);
@@ -481,7 +476,6 @@ impl<M: Machine> Handler<Envelope<M>> for Shell<M> {
             self.turn(now, body, ctx);
         }
         self.cell.vitals.step_ends();
-        #[cfg(feature = "faults")]
         if let Some(span) = self.cell.faults.deafness() {
             ctx.wait(tokio::time::sleep(span).into_actor(self));
         }

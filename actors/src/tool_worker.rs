@@ -112,7 +112,6 @@ impl Worker {
     async fn run(&self, job: ClaimedJob) {
         let now = self.around.clock.now();
         let _at_work = AtWork::begin(&self.vitals, now);
-        #[cfg(feature = "faults")]
         self.faults.strike(crate::faults::Step::Timer);
         let attempt = self.attempt(&job).await;
         if let Some(attempt) = attempt {
