@@ -31,7 +31,7 @@ use crate::journal::{Append, Snapshot};
 use crate::machine::{Class, Machine, Publish};
 use crate::observe::{CaughtPanic, Cause, Status};
 use crate::rebuild::{load, recall};
-use crate::supervisor::Down;
+use crate::supervisor::Sentinel;
 
 /// Commands between two yields, so that a flood of one actor starves no neighbour on its thread.
 const FAIR_SHARE: u32 = 64;
@@ -66,23 +66,6 @@ pub(crate) struct Shell<M: Machine> {
     _sentinel: Sentinel,
 }
 
-/// Reports the end of the task that holds it, whatever ended it.
-struct Sentinel {
-    down: Option<Down>,
-    reports: crate::supervisor::Reports,
-}
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        // Nothing here may panic: a second panic while the first unwinds ends the process.
-        if let Some(mut down) = self.down.take() {
-            down.panicking = std::thread::panicking();
-            down.panic = CaughtPanic::unwinding();
-            self.reports.down(down);
-        }
-    }
-}
-
 impl<M: Machine> Shell<M> {
     /// Starts the actor on the current thread as that incarnation, unless a later one was begun
     /// while this was on its way here.
@@ -91,8 +74,7 @@ impl<M: Machine> Shell<M> {
             return;
         }
         let now = cell.around.clock.now();
-        let down = Down::of(cell.vitals.name(), incarnation);
-        let reports = cell.around.reports.clone();
+        let sentinel = Sentinel::new(cell.vitals.name(), incarnation, &cell.around.reports);
         let shell = Self {
             machine: None,
             cell: Arc::clone(&cell),
@@ -103,7 +85,7 @@ impl<M: Machine> Shell<M> {
             dirty: true,
             saved_at: now,
             changes_since_save: 0,
-            _sentinel: Sentinel { down: Some(down), reports },
+            _sentinel: sentinel,
         };
         let address = shell.start();
         cell.address.store(Some(Arc::new(address)));

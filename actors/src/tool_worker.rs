@@ -20,7 +20,7 @@ use crate::handle::Around;
 use crate::job_queue::{JobEnd, Jobs};
 use crate::observe::{CaughtPanic, Cause, Era, Status, Vitals};
 use crate::ports::{Attempt, JobRunner};
-use crate::supervisor::{Down, Place, Reports, Subtree, Supervised};
+use crate::supervisor::{Place, Sentinel, Subtree, Supervised};
 use crate::watchdog::Sight;
 
 /// The longest a worker goes without asking for work, should a notification get lost.
@@ -207,22 +207,12 @@ impl Drop for AtWork<'_> {
     }
 }
 
-/// Reports the end of a worker's task, whatever ended it.
-struct Sentinel {
-    worker: Arc<Worker>,
-    down: Option<Down>,
-    reports: Reports,
-}
+/// Tells whoever waits for a worker to be at rest that its task has ended, whatever ended it.
+struct AtRest(Arc<Worker>);
 
-impl Drop for Sentinel {
+impl Drop for AtRest {
     fn drop(&mut self) {
-        // Nothing here may panic: a second panic while the first unwinds ends the process.
-        if let Some(mut down) = self.down.take() {
-            down.panicking = std::thread::panicking();
-            down.panic = CaughtPanic::unwinding();
-            self.reports.down(down);
-        }
-        for drained in self.worker.drained().drain(..) {
+        for drained in self.0.drained().drain(..) {
             let _ = drained.send(());
         }
     }
@@ -241,12 +231,12 @@ impl Supervised for Worker {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place.clone());
         let incarnation = self.vitals.next_launch();
         place.run(move || {
-            let down = Some(Down::of(self.vitals.name(), incarnation));
-            let reports = self.around.reports.clone();
-            let sentinel = Sentinel { worker: Arc::clone(&self), down, reports };
+            let sentinel = Sentinel::new(self.vitals.name(), incarnation, &self.around.reports);
+            let ends = (sentinel, AtRest(Arc::clone(&self)));
             self.vitals.set_status(Status::Running);
             actix_rt::spawn(async move {
-                let _sentinel = sentinel;
+                // Dropped in this order: who hears of the rest finds the end reported.
+                let _ends = ends;
                 self.work(incarnation).await;
             });
         })

@@ -112,9 +112,28 @@ pub(crate) struct Down {
     pub(crate) panic: Option<CaughtPanic>,
 }
 
-impl Down {
-    pub(crate) fn of(actor: &str, incarnation: u64) -> Self {
-        Self { actor: actor.to_owned(), incarnation, panicking: false, panic: None }
+/// Reports the end of the task that holds it, whatever ended it.
+pub(crate) struct Sentinel {
+    actor: String,
+    incarnation: u64,
+    reports: Reports,
+}
+
+impl Sentinel {
+    pub(crate) fn new(actor: &str, incarnation: u64, reports: &Reports) -> Self {
+        Self { actor: actor.to_owned(), incarnation, reports: reports.clone() }
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        // Nothing here may panic: a second panic while the first unwinds ends the process.
+        self.reports.down(Down {
+            actor: std::mem::take(&mut self.actor),
+            incarnation: self.incarnation,
+            panicking: std::thread::panicking(),
+            panic: CaughtPanic::unwinding(),
+        });
     }
 }
 
