@@ -13,7 +13,7 @@ use sendcat_state::bulkhead::{
     Acquisition, Bulkhead, BulkheadChange, BulkheadRules, BulkheadView, LeaseState, Priority,
     Ticket, TicketId, TicketState,
 };
-use sendcat_state::key::{LeaseId, ProviderId};
+use sendcat_state::key::{LeaseId, PerProvider, ProviderId};
 use sendcat_state::machine::Decision;
 use sendcat_state::timestamp::Timestamp;
 
@@ -196,12 +196,17 @@ impl Drop for Slot {
     }
 }
 
+/// What the actor of that provider is called.
+pub(crate) fn name_of(provider: ProviderId) -> String {
+    format!("bulkhead-{provider}")
+}
+
 /// The handle on all bulkheads.
 #[derive(Clone)]
 pub struct Bulkheads {
-    bulkheads: Arc<[Lined]>,
+    bulkheads: PerProvider<Lined>,
     /// Calls made while a bulkhead gave no answer.
-    local: Arc<[Arc<AtomicUsize>]>,
+    local: PerProvider<Arc<AtomicUsize>>,
 }
 
 impl Bulkheads {
@@ -211,16 +216,14 @@ impl Bulkheads {
         rules: impl Fn(ProviderId) -> BulkheadRules,
         mut base: impl FnMut(&str) -> Bulkhead,
     ) -> Self {
-        let bulkhead = |provider: &ProviderId| {
-            let name = format!("bulkhead-{provider}");
+        let bulkhead = |provider| {
+            let name = name_of(provider);
             let base = base(&name);
-            let bulkhead = Handle::new(name, subtree, around, rules(*provider), base);
+            let bulkhead = Handle::new(name, subtree, around, rules(provider), base);
             Lined { bulkhead, bell: Arc::new(watch::Sender::new(())) }
         };
-        Self {
-            bulkheads: ProviderId::ALL.iter().map(bulkhead).collect(),
-            local: ProviderId::ALL.iter().map(|_| Arc::default()).collect(),
-        }
+        let local = PerProvider::new(|_| Arc::default());
+        Self { bulkheads: PerProvider::new(bulkhead), local }
     }
 
     /// Takes a slot for `holder`, whom operators see, as somebody at a screen.
@@ -242,7 +245,7 @@ impl Bulkheads {
         holder: &str,
         priority: Priority,
     ) -> Result<Slot, Saturated> {
-        let lined = &self.bulkheads[provider.index()];
+        let lined = self.bulkheads.of(provider);
         let lease_ttl = lined.bulkhead.rules().lease_ttl;
         match lined.bulkhead.ask(Command::Acquire(holder.to_owned(), priority)).await {
             Ok(Answer::Acquired(Acquisition::Held(lease))) => {
@@ -266,7 +269,7 @@ impl Bulkheads {
 
     /// Waits for a ticket's turn.
     async fn in_line(&self, provider: ProviderId, ticket: Ticket) -> Result<Slot, Saturated> {
-        let lined = &self.bulkheads[provider.index()];
+        let lined = self.bulkheads.of(provider);
         let (bulkhead, clock) = (&lined.bulkhead, &lined.bulkhead.cell().around.clock);
         let lease_ttl = bulkhead.rules().lease_ttl;
         let mut bell = lined.bell.subscribe();
@@ -302,7 +305,7 @@ impl Bulkheads {
     /// A slot without a lease, under a cap as high as the actor's own.
     fn unleased(&self, provider: ProviderId, lease_ttl: Duration) -> Result<Slot, Saturated> {
         let capacity = self.bulkhead(provider).rules().capacity;
-        let calls = &self.local[provider.index()];
+        let calls = self.local.of(provider);
         let taken = calls.fetch_update(Ordering::AcqRel, Ordering::Acquire, |calls| {
             (calls < capacity).then_some(calls + 1)
         });
@@ -314,12 +317,11 @@ impl Bulkheads {
 
     /// The actor of one provider.
     pub fn bulkhead(&self, provider: ProviderId) -> &Handle<Bulkhead> {
-        &self.bulkheads[provider.index()].bulkhead
+        &self.bulkheads.of(provider).bulkhead
     }
 
     /// All of them, in the order of [`ProviderId::ALL`].
     pub fn bulkheads(&self) -> impl Iterator<Item = (ProviderId, &Handle<Bulkhead>)> {
-        let bulkheads = self.bulkheads.iter().map(|lined| &lined.bulkhead);
-        ProviderId::ALL.iter().copied().zip(bulkheads)
+        self.bulkheads.iter().map(|(provider, lined)| (provider, &lined.bulkhead))
     }
 }

@@ -10,7 +10,7 @@ use sendcat_state::circuit_breaker::{
     CallOutcome, CircuitBreaker, CircuitChange, CircuitMode, CircuitRules, CircuitState,
     CircuitView, Gate, Permit,
 };
-use sendcat_state::key::ProviderId;
+use sendcat_state::key::{PerProvider, ProviderId};
 use sendcat_state::machine::Decision;
 use sendcat_state::timestamp::Timestamp;
 
@@ -157,10 +157,15 @@ impl Drop for CallPermit {
     }
 }
 
+/// What the actor of that provider is called.
+pub(crate) fn name_of(provider: ProviderId) -> String {
+    format!("circuit_breaker-{provider}")
+}
+
 /// The handle on all circuits.
 #[derive(Clone)]
 pub struct CircuitBreakers {
-    circuits: Arc<[Handle<CircuitBreaker>]>,
+    circuits: PerProvider<Handle<CircuitBreaker>>,
 }
 
 impl CircuitBreakers {
@@ -170,12 +175,12 @@ impl CircuitBreakers {
         rules: impl Fn(ProviderId) -> CircuitRules,
         mut base: impl FnMut(&str) -> CircuitBreaker,
     ) -> Self {
-        let circuit = |provider: &ProviderId| {
-            let name = format!("circuit_breaker-{provider}");
+        let circuit = |provider| {
+            let name = name_of(provider);
             let base = base(&name);
-            Handle::new(name, subtree, around, rules(*provider), base)
+            Handle::new(name, subtree, around, rules(provider), base)
         };
-        Self { circuits: ProviderId::ALL.iter().map(circuit).collect() }
+        Self { circuits: PerProvider::new(circuit) }
     }
 
     /// Asks whether a provider may be called now. If its actor gives no answer, what it last
@@ -246,11 +251,11 @@ impl CircuitBreakers {
 
     /// The actor of one provider.
     pub fn circuit(&self, provider: ProviderId) -> &Handle<CircuitBreaker> {
-        &self.circuits[provider.index()]
+        self.circuits.of(provider)
     }
 
     /// All of them, in the order of [`ProviderId::ALL`].
     pub fn circuits(&self) -> impl Iterator<Item = (ProviderId, &Handle<CircuitBreaker>)> {
-        ProviderId::ALL.iter().copied().zip(self.circuits.iter())
+        self.circuits.iter()
     }
 }

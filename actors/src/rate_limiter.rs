@@ -155,6 +155,11 @@ pub struct Unanswered {
     pub error: AskError,
 }
 
+/// What the actor of that shard is called.
+pub(crate) fn name_of(shard: usize) -> String {
+    format!("rate_limiter-{shard}")
+}
+
 /// The handle on all shards.
 #[derive(Clone)]
 pub struct RateLimiter {
@@ -169,7 +174,7 @@ impl RateLimiter {
         mut base: impl FnMut(&str) -> RateShard,
     ) -> Self {
         let shard = |number: usize| {
-            let name = format!("rate_limiter-{number}");
+            let name = name_of(number);
             let base = base(&name);
             Handle::new(name, subtree, around, (), base)
         };

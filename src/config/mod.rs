@@ -28,7 +28,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use sendcat_state::bulkhead::BulkheadRules;
 use sendcat_state::circuit_breaker::CircuitRules;
-use sendcat_state::key::{Bucket, ProviderId};
+use sendcat_state::key::{Bucket, PerProvider, ProviderId};
 use sendcat_state::rate_window::Limit;
 
 pub use fault::Fault;
@@ -94,8 +94,8 @@ pub struct Config {
     /// Configured senders of webhooks.
     pub webhook_sources: Vec<WebhookSource>,
     limits: Vec<Limit>,
-    circuits: Vec<CircuitRules>,
-    bulkheads: Vec<BulkheadRules>,
+    circuits: PerProvider<CircuitRules>,
+    bulkheads: PerProvider<BulkheadRules>,
     listing: Listing,
 }
 
@@ -142,8 +142,8 @@ impl Config {
             providers: Providers::take(from),
             webhook_sources: providers::take_sources(from),
             limits: Bucket::ALL.iter().map(|&bucket| take_limit(from, bucket)).collect(),
-            circuits: ProviderId::ALL.iter().map(|&each| take_circuit(from, each)).collect(),
-            bulkheads: ProviderId::ALL.iter().map(|&each| take_bulkhead(from, each)).collect(),
+            circuits: PerProvider::new(|each| take_circuit(from, each)),
+            bulkheads: PerProvider::new(|each| take_bulkhead(from, each)),
             listing,
         }
     }
@@ -155,12 +155,12 @@ impl Config {
 
     /// When a provider's circuit opens, and for how long.
     pub fn circuit(&self, provider: ProviderId) -> CircuitRules {
-        self.circuits[provider.index()]
+        *self.circuits.of(provider)
     }
 
     /// How many calls to a provider may be in flight.
     pub fn bulkhead(&self, provider: ProviderId) -> BulkheadRules {
-        self.bulkheads[provider.index()]
+        *self.bulkheads.of(provider)
     }
 
     /// How long one call to a provider may take, retries included. A chat answer has clocks of

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
+use std::sync::Arc;
 
 use crate::timestamp::Timestamp;
 
@@ -74,6 +75,27 @@ names! {
         Jwks = "jwks",
         /// Where alerts go.
         SentryIngest = "sentry_ingest",
+    }
+}
+
+/// One of something for each provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PerProvider<T>(Arc<[T]>);
+
+impl<T> PerProvider<T> {
+    /// What `each` makes for each provider, called in the order of [`ProviderId::ALL`].
+    pub fn new(each: impl FnMut(ProviderId) -> T) -> Self {
+        Self(ProviderId::ALL.iter().copied().map(each).collect())
+    }
+
+    /// The one of that provider.
+    pub fn of(&self, provider: ProviderId) -> &T {
+        &self.0[provider.index()]
+    }
+
+    /// All of them, in the order of [`ProviderId::ALL`].
+    pub fn iter(&self) -> impl Iterator<Item = (ProviderId, &T)> {
+        ProviderId::ALL.iter().copied().zip(self.0.iter())
     }
 }
 

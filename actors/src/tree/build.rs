@@ -9,15 +9,15 @@ use sendcat_state::key::{ProviderId, SHARDS};
 use sendcat_state::store::StoreError;
 
 use super::{Handles, Inner, ShardPlacement, Topology, Tree, TreeOptions};
-use crate::bulkhead::Bulkheads;
-use crate::circuit_breaker::CircuitBreakers;
+use crate::bulkhead::{self, Bulkheads};
+use crate::circuit_breaker::{self, CircuitBreakers};
 use crate::handle::Around;
 use crate::idempotency::Idempotency;
 use crate::job_queue::Jobs;
 use crate::journal::{Journal, LoadError};
 use crate::machine::Machine;
 use crate::ports::JobRunner;
-use crate::rate_limiter::RateLimiter;
+use crate::rate_limiter::{self, RateLimiter};
 use crate::stream_log::Answers;
 use crate::supervisor::{Escalation, Place, Subtree, Supervised};
 use crate::tool_worker::Worker;
@@ -42,15 +42,15 @@ impl Build {
         let tools = Subtree::new("tools", 5, seconds(60), counts);
         let answering = Subtree::new("answers", 5, seconds(30), counts);
 
-        let mut saved = self.read_back(shard_names()).await?;
+        let mut saved = self.read_back((0..SHARDS).map(rate_limiter::name_of)).await?;
         let limiter = RateLimiter::new(&limits, &around, |name| take(&mut saved, name));
-        let mut saved = self.read_back(provider_names("circuit_breaker")).await?;
+        let mut saved = self.read_back(providers().map(circuit_breaker::name_of)).await?;
         let circuits =
             CircuitBreakers::new(&guards, &around, options.circuit, |name| take(&mut saved, name));
-        let mut saved = self.read_back(provider_names("bulkhead")).await?;
+        let mut saved = self.read_back(providers().map(bulkhead::name_of)).await?;
         let bulkheads =
             Bulkheads::new(&guards, &around, options.bulkhead, |name| take(&mut saved, name));
-        let mut saved = self.read_back(vec!["idempotency".into()]).await?;
+        let mut saved = self.read_back(["idempotency".to_owned()]).await?;
         let claims = Idempotency::new(&replay, &around, take(&mut saved, "idempotency"));
         let jobs = Jobs::new(&tools, &around, options.jobs);
         let answers = Answers::new(&answering, &around);
@@ -101,7 +101,7 @@ impl Build {
     /// anew would write over what is on it.
     async fn read_back<M: Machine>(
         &self,
-        names: Vec<String>,
+        names: impl IntoIterator<Item = String>,
     ) -> Result<HashMap<String, M>, StoreError> {
         let mut machines = HashMap::new();
         for name in names {
@@ -123,12 +123,8 @@ fn take<M: Machine>(saved: &mut HashMap<String, M>, name: &str) -> M {
     saved.remove(name).unwrap_or_else(M::fresh)
 }
 
-fn shard_names() -> Vec<String> {
-    (0..SHARDS).map(|number| format!("rate_limiter-{number}")).collect()
-}
-
-fn provider_names(concern: &str) -> Vec<String> {
-    ProviderId::ALL.iter().map(|provider| format!("{concern}-{provider}")).collect()
+fn providers() -> impl Iterator<Item = ProviderId> {
+    ProviderId::ALL.iter().copied()
 }
 
 /// Hands out threads.
