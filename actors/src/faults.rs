@@ -22,6 +22,10 @@ pub enum Step {
     Timer,
     /// After a turn, when the next may begin.
     Turned,
+    /// When an answer goes back.
+    Answer,
+    /// While the machine is built again.
+    Restore,
     /// Before the journal writes.
     Write,
 }
@@ -39,6 +43,12 @@ pub enum FaultKind {
     Hang(Duration),
     /// The actor waits for so long and hears nothing, and its thread goes on.
     Deaf(Duration),
+    /// An answer is lost on its way.
+    DropReply,
+    /// A panic while the machine is built again.
+    PanicRestore,
+    /// The actor's whole thread ends; nothing where there is but one.
+    StopArbiter,
     /// Writes fail as on a full disk, until the fault is disarmed; on `journal` alone.
     DiskFull,
 }
@@ -48,9 +58,11 @@ impl FaultKind {
         match self {
             Self::PanicDecide | Self::Hang(_) => Step::Decide,
             Self::Deaf(_) => Step::Turned,
+            Self::DropReply => Step::Answer,
+            Self::PanicRestore => Step::Restore,
             Self::DiskFull => Step::Write,
             Self::PanicApply => Step::Apply,
-            Self::PanicTimer => Step::Timer,
+            Self::PanicTimer | Self::StopArbiter => Step::Timer,
         }
     }
 }
@@ -97,34 +109,35 @@ impl FaultBoard {
             return;
         }
         match self.due(step) {
-            None | Some(FaultKind::Deaf(_) | FaultKind::DiskFull) => {}
+            None | Some(FaultKind::Deaf(_) | FaultKind::DiskFull | FaultKind::DropReply) => {}
             Some(FaultKind::Hang(span)) => std::thread::sleep(span),
             Some(FaultKind::PanicDecide) => panic!("injected: decide panic"),
             Some(FaultKind::PanicApply) => panic!("injected: apply panic"),
             Some(FaultKind::PanicTimer) => panic!("injected: timer panic"),
+            Some(FaultKind::PanicRestore) => panic!("injected: restore panic"),
+            Some(FaultKind::StopArbiter) => crate::supervisor::end_this_thread(),
         }
     }
 
     /// Whether the next write is to fail.
     pub(crate) fn disk_is_full(&self) -> bool {
-        COMPILED && self.any.load(Ordering::Acquire) && self.due(Step::Write).is_some()
+        self.is_due(Step::Write)
+    }
+
+    /// Whether the answer that is about to go is to be lost.
+    pub(crate) fn loses_answer(&self) -> bool {
+        self.is_due(Step::Answer)
+    }
+
+    fn is_due(&self, step: Step) -> bool {
+        COMPILED && self.any.load(Ordering::Acquire) && self.due(step).is_some()
     }
 
     /// How long the actor is to be deaf from now on, if it is.
     pub(crate) fn deafness(&self) -> Option<Duration> {
         let any = COMPILED && self.any.load(Ordering::Acquire);
         let due = any.then(|| self.due(Step::Turned)).flatten();
-        match due {
-            Some(FaultKind::Deaf(span)) => Some(span),
-            Some(
-                FaultKind::Hang(_)
-                | FaultKind::PanicDecide
-                | FaultKind::PanicApply
-                | FaultKind::PanicTimer
-                | FaultKind::DiskFull,
-            )
-            | None => None,
-        }
+        if let Some(FaultKind::Deaf(span)) = due { Some(span) } else { None }
     }
 
     fn due(&self, step: Step) -> Option<FaultKind> {
@@ -171,6 +184,9 @@ impl FromStr for ScheduledFault {
             "panic_decide" => FaultKind::PanicDecide,
             "panic_apply" => FaultKind::PanicApply,
             "panic_timer" => FaultKind::PanicTimer,
+            "panic_restore" => FaultKind::PanicRestore,
+            "drop_reply" => FaultKind::DropReply,
+            "stop_arbiter" => FaultKind::StopArbiter,
             "disk_full" => FaultKind::DiskFull,
             "hang" | "deaf" => {
                 let millis = span.strip_suffix("ms").unwrap_or(span).parse();

@@ -137,7 +137,11 @@ pub(crate) struct Reply<M: Machine> {
 impl<M: Machine> Reply<M> {
     /// Hands the answer over. If nobody takes it, it is undone.
     pub(crate) fn answer(self, answer: M::Answer) {
+        let lost = self.cell.faults.loses_answer();
         let delivery = Delivery { answer: Some(answer), cell: self.cell };
+        if lost {
+            return;
+        }
         // A delivery that comes back, or is dropped on its way, undoes itself.
         drop(self.to.send(Ok(delivery)));
     }

@@ -11,7 +11,9 @@ use std::time::Duration;
 use sendcat_state::job::{AttemptOutcome, ClaimedJob, EventRow, JobKind, NewJob, QueueRules};
 use sendcat_state::job_queue::{ClaimAnswer, Enqueued, JobChange, JobQueue, PartitionView, Report};
 use sendcat_state::key::{LeaseId, TimedId};
-use sendcat_state::machine::{Apply as _, Decision, Order, ReadError, RecordWrite, Scan, Table};
+use sendcat_state::machine::{
+    Apply as _, Decision, Order, ReadError, RecordWrite, Records, Scan, Table,
+};
 use sendcat_state::timestamp::Timestamp;
 use tokio::sync::{Notify, oneshot};
 
@@ -126,6 +128,10 @@ impl Machine for JobQueue {
             | Answer::Reported(_)
             | Answer::Noted => None,
         }
+    }
+
+    fn salvage(_: Timestamp, records: &dyn Records) -> Result<Self, ReadError> {
+        Self::from_rows(records)
     }
 
     fn reopened(&mut self, now: Timestamp) {

@@ -100,6 +100,8 @@ struct Loaded {
 /// A machine read back: its snapshot, and every change since with its number.
 pub(crate) struct Built<M: Machine> {
     pub(crate) base: Option<M>,
+    /// Whether there is a snapshot and it cannot be read: the changes are without their base then.
+    pub(crate) unreadable: bool,
     pub(crate) changes: Vec<(u64, M::Change)>,
 }
 
@@ -297,6 +299,7 @@ impl Journal {
             snapshot::open::<M>(M::KIND, &sealed)
                 .map_err(|error| self.keep_unreadable(name, sealed, &error))
         });
+        let unreadable = matches!(opened, Some(Err(())));
         let (seq, base) = match opened {
             Some(Ok((seq, base))) => (seq, Some(base)),
             Some(Err(())) | None => (0, None),
@@ -309,7 +312,7 @@ impl Journal {
                 None
             }
         };
-        Ok(Built { base, changes: since.filter_map(decode).collect() })
+        Ok(Built { base, unreadable, changes: since.filter_map(decode).collect() })
     }
 
     /// Notes an unreadable snapshot and copies it to where the machine's next one spares it.

@@ -6,7 +6,7 @@
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
-use sendcat_state::machine::{Apply, Decision};
+use sendcat_state::machine::{Apply, Decision, ReadError, Records};
 use sendcat_state::timestamp::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -110,6 +110,16 @@ pub trait Machine:
     fn undo(answer: Self::Answer) -> Option<Self::Command> {
         let _ = answer;
         None
+    }
+
+    /// The machine when nothing that was saved of it can be used: what the store's records say of
+    /// it, or what is safe to assume.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the records cannot be read now.
+    fn salvage(now: Timestamp, records: &dyn Records) -> Result<Self, ReadError> {
+        let _ = (now, records);
+        Ok(Self::fresh())
     }
 
     /// Called on a machine read back when the process starts: whoever held something of it is dead.

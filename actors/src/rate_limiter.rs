@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sendcat_state::key::{ClientKey, SHARDS};
-use sendcat_state::machine::Decision;
+use sendcat_state::machine::{Decision, ReadError, Records};
 use sendcat_state::rate_shard::{
     CountedCall, DEFAULT_CAPACITY, RateShard, Receipt, ShardAdmission, ShardChange, ShardView,
 };
@@ -71,6 +71,10 @@ impl Machine for RateShard {
 
     fn fresh() -> Self {
         Self::new(DEFAULT_CAPACITY)
+    }
+
+    fn salvage(now: Timestamp, _: &dyn Records) -> Result<Self, ReadError> {
+        Ok(Self::without_counts(DEFAULT_CAPACITY, now))
     }
 
     fn decide(&self, now: Timestamp, (): &(), command: Command) -> Decision<Answer, ShardChange> {

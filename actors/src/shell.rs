@@ -30,7 +30,7 @@ use crate::handle::{Body, Cell, Envelope, Reply, Ticket};
 use crate::journal::{Append, Snapshot};
 use crate::machine::{Class, Machine, Publish};
 use crate::observe::{CaughtPanic, Cause, Status};
-use crate::rebuild::{load, recall};
+use crate::rebuild::build;
 use crate::supervisor::Sentinel;
 
 /// Commands between two yields, so that a flood of one actor starves no neighbour on its thread.
@@ -300,16 +300,13 @@ impl<M: Machine> Shell<M> {
     fn build_after(&mut self, delay: Duration, ctx: &mut Context<Self>) {
         let cell = Arc::clone(&self.cell);
         let incarnation = self.incarnation;
-        let build = async move {
+        let building = async move {
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
-            match M::CLASS {
-                Class::Journalled => load(&cell, incarnation).await,
-                Class::Snapshotted | Class::Passing => Some(recall(&cell)),
-            }
+            build(&cell, incarnation).await
         };
-        let built = build.into_actor(self).map(|machine, shell, ctx| shell.built(machine, ctx));
+        let built = building.into_actor(self).map(|machine, shell, ctx| shell.built(machine, ctx));
         ctx.wait(built);
     }
 

@@ -27,7 +27,7 @@ use crate::machine::Machine;
 use crate::observe::{Cause, Status, Vitals};
 use crate::shell::{Notice, Shell};
 use crate::watchdog::{Abandoned, MOST_ABANDONED, Sight, Watchdog};
-pub(crate) use parts::{Down, Report, Sentinel};
+pub(crate) use parts::{Down, Report, Sentinel, end_this_thread};
 pub use parts::{Escalation, Place, Reports, Subtree};
 
 /// How often time is told to the actors.

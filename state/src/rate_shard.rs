@@ -77,6 +77,8 @@ pub struct RateShard {
     openings: Vec<VecDeque<(Timestamp, u128)>>,
     /// Where keys are counted that found no room, one window a bucket.
     overflow: Vec<RateWindow>,
+    /// When the counts were lost, if they were: a window may have been used up then.
+    lost_at: Option<Timestamp>,
 }
 
 /// What one admission makes of a shard.
@@ -125,7 +127,20 @@ impl RateShard {
             windows: ByHash::default(),
             openings: vec![VecDeque::new(); Bucket::ALL.len()],
             overflow: vec![RateWindow::default(); Bucket::ALL.len()],
+            lost_at: None,
         }
+    }
+
+    /// A shard whose counts were lost then. It refuses every call for as long as a window that was
+    /// open may last, for it must not admit anew what it has forgotten.
+    pub fn without_counts(capacity: usize, lost_at: Timestamp) -> Self {
+        Self { lost_at: Some(lost_at), ..Self::new(capacity) }
+    }
+
+    /// For how long calls under a limit are refused for want of the counts.
+    fn closed_for(&self, now: Timestamp, limit: Limit) -> Option<Duration> {
+        let opens = self.lost_at?.after(limit.per);
+        (now < opens).then(|| now.until(opens))
     }
 
     /// Decides one call of `key`.
@@ -135,6 +150,9 @@ impl RateShard {
         key: ClientKey,
         limit: Limit,
     ) -> Decision<Admission, ShardCounted> {
+        if let Some(retry_after) = self.closed_for(now, limit) {
+            return Decision::unchanged(Admission::Refused { retry_after });
+        }
         let own = self.windows.get(&key.hash).map(|kept| kept.window);
         let (window, place) = match own {
             Some(window) => (window, Place::Own { evicted: None }),
@@ -150,6 +168,9 @@ impl RateShard {
 
     /// Says what would decide a call of `key`, and decides none.
     pub fn explain(&self, now: Timestamp, key: ClientKey, limit: Limit) -> Explained {
+        if let Some(closed) = self.closed_for(now, limit) {
+            return Explained { used: limit.calls, resets_in: Some(closed), overflow: false };
+        }
         let own = self.windows.get(&key.hash).map(|kept| kept.window);
         let (window, place) = match own {
             Some(window) => (window, Place::Own { evicted: None }),
@@ -258,6 +279,8 @@ struct Saved {
     capacity: usize,
     windows: Vec<(u128, Kept)>,
     overflow: Vec<(Bucket, RateWindow)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lost_at: Option<Timestamp>,
 }
 
 impl Serialize for RateShard {
@@ -270,14 +293,15 @@ impl Serialize for RateShard {
             .map(|(_, key)| (*key, self.windows[key]))
             .collect();
         let overflow = Bucket::ALL.iter().copied().zip(self.overflow.iter().copied()).collect();
-        Saved { capacity: self.capacity, windows, overflow }.serialize(to)
+        let lost_at = self.lost_at;
+        Saved { capacity: self.capacity, windows, overflow, lost_at }.serialize(to)
     }
 }
 
 impl<'de> Deserialize<'de> for RateShard {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let saved = Saved::deserialize(from)?;
-        let mut shard = Self::new(saved.capacity);
+        let mut shard = Self { lost_at: saved.lost_at, ..Self::new(saved.capacity) };
         for (key, kept) in saved.windows {
             shard.openings[kept.bucket.index()].push_back((kept.window.opened(), key));
             shard.windows.insert(key, kept);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actix_rt::ArbiterHandle;
+use actix_rt::{Arbiter, ArbiterHandle};
 use sendcat_state::restart_intensity::{Failures, Intensity, Verdict};
 use sendcat_state::timestamp::Timestamp;
 use tokio::sync::mpsc;
@@ -99,6 +99,14 @@ impl Place {
             Self::Arbiter { arbiter, .. } => arbiter.alive(),
             Self::Here => true,
         }
+    }
+}
+
+/// Ends the arbiter whose thread this is, and with it every actor on it; nothing on a thread that
+/// is none's.
+pub(crate) fn end_this_thread() {
+    if let Some(arbiter) = Arbiter::try_current() {
+        arbiter.stop();
     }
 }
 

@@ -110,10 +110,19 @@ impl Build {
                 LoadError::Store(error) => error,
                 LoadError::Unavailable => StoreError::Io(error.to_string()),
             })?;
-            if let Some(mut machine) = built.base {
-                machine.reopened(self.around.clock.now());
-                machines.insert(name, machine);
-            }
+            let now = self.around.clock.now();
+            let machine = match built.base {
+                Some(mut machine) => {
+                    machine.reopened(now);
+                    Some(machine)
+                }
+                None if built.unreadable => {
+                    let salvaged = self.around.journal.read(move |it| M::salvage(now, it)).await;
+                    Some(salvaged.map_err(|error| StoreError::Io(error.0))?)
+                }
+                None => None,
+            };
+            machines.extend(machine.map(|machine| (name, machine)));
         }
         Ok(machines)
     }

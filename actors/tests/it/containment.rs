@@ -59,7 +59,7 @@ fn open(number: u64) -> stream_log::Command {
 }
 
 /// Every concern once, on actors that no test strikes; how many gave no answer.
-async fn neighbours(tree: &Tree, struck: &str) -> usize {
+pub(crate) async fn neighbours(tree: &Tree, struck: &str) -> usize {
     let provider = ProviderId::ResendEmail;
     let shards = tree.limiter.shards();
     let mut errors = 0;
@@ -95,12 +95,34 @@ async fn neighbours(tree: &Tree, struck: &str) -> usize {
     errors
 }
 
-async fn quiet_tree(disk: &Disk) -> Tree {
+pub(crate) async fn quiet_tree(disk: &Disk) -> Tree {
     tree_of(disk, Arc::new(Echo), |options| {
         options.clock = ManualClock::at(NOW);
         options.workers = 0;
     })
     .await
+}
+
+/// What a fault costs the actor that it strikes.
+struct Costs {
+    incarnation: u64,
+    /// Under which cause its restart is counted.
+    counted: Option<&'static str>,
+    /// Whether what was asked when it struck happens all the same.
+    comes_true: bool,
+}
+
+fn costs(kind: FaultKind) -> Costs {
+    let (incarnation, counted, comes_true) = match kind {
+        FaultKind::PanicDecide => (1, Some("decide"), false),
+        FaultKind::PanicApply | FaultKind::PanicRestore => (2, Some("apply"), true),
+        FaultKind::DropReply => (1, None, true),
+        FaultKind::PanicTimer => (2, Some("death"), false),
+        FaultKind::Hang(_) | FaultKind::Deaf(_) | FaultKind::DiskFull | FaultKind::StopArbiter => {
+            unreachable!("trials.rs, placement.rs and the wire tests prove these")
+        }
+    };
+    Costs { incarnation, counted, comes_true }
 }
 
 /// Asks three commands; the second meets the fault, the third stands in line behind it.
@@ -115,31 +137,24 @@ async fn meets<M: Machine>(
     let name = actor.vitals().name().to_owned();
     assert!(actor.ask(command(1)).await.is_ok());
     assert!(unhurt.ask(command(1)).await.is_ok());
+    if kind == FaultKind::PanicRestore {
+        // Nothing restores without a restart.
+        assert!(tree.arm(&name, once(FaultKind::PanicApply)));
+    }
     assert!(tree.arm(&name, once(kind)));
-    let (incarnation, counted) = match kind {
-        FaultKind::PanicTimer => {
-            let (errors, ()) = tokio::join!(neighbours(&tree, &name), pass(millis(300)));
-            assert_eq!(errors, 0, "{name}");
-            assert!(actor.ask(command(3)).await.is_ok(), "{name} is back");
-            (2, "death")
-        }
-        FaultKind::Hang(_) | FaultKind::Deaf(_) | FaultKind::DiskFull => {
-            unreachable!("hang.rs and the wire tests prove these")
-        }
-        FaultKind::PanicDecide | FaultKind::PanicApply => {
-            let (struck, queued, errors) = tokio::join!(
-                actor.ask(command(2)),
-                actor.ask(command(3)),
-                neighbours(&tree, &name)
-            );
-            assert_eq!(struck.err(), Some(AskError::Crashed), "{name}");
-            assert!(queued.is_ok(), "{name}: what was in line is answered");
-            assert_eq!(errors, 0, "{name}");
-            let decided = kind == FaultKind::PanicDecide;
-            if decided { (1, "decide") } else { (2, "apply") }
-        }
-    };
-    if kind == FaultKind::PanicApply {
+    if kind == FaultKind::PanicTimer {
+        let (errors, ()) = tokio::join!(neighbours(&tree, &name), pass(millis(300)));
+        assert_eq!(errors, 0, "{name}");
+        assert!(actor.ask(command(3)).await.is_ok(), "{name} is back");
+    } else {
+        let (struck, queued, errors) =
+            tokio::join!(actor.ask(command(2)), actor.ask(command(3)), neighbours(&tree, &name));
+        assert_eq!(struck.err(), Some(AskError::Crashed), "{name}");
+        assert!(queued.is_ok(), "{name}: what was in line is answered");
+        assert_eq!(errors, 0, "{name}");
+    }
+    let Costs { incarnation, counted, comes_true } = costs(kind);
+    if comes_true {
         // What was decided comes true, and is undone where nobody was given what it gives.
         let answer = unhurt.ask(command(2)).await.unwrap_or_else(|error| panic!("{error}"));
         assert!(unhurt.ask(command(3)).await.is_ok());
@@ -153,7 +168,8 @@ async fn meets<M: Machine>(
     settle().await;
     let view = seen(&tree, &name);
     assert_eq!((view.incarnation, view.mailbox_depth), (incarnation, 0), "{name}");
-    assert_eq!(restarts(&tree, &name), [(counted, 1)], "{name}");
+    let counted: Vec<_> = counted.into_iter().map(|cause| (cause, 1)).collect();
+    assert_eq!(restarts(&tree, &name), counted, "{name}");
     tree.drain(Duration::from_secs(5)).await;
     twin.drain(Duration::from_secs(5)).await;
     if M::CLASS != Class::Passing {
@@ -161,22 +177,47 @@ async fn meets<M: Machine>(
     }
 }
 
-async fn every_actor_meets(kind: FaultKind) {
+/// What is done to every kind of actor.
+pub(crate) trait Trial {
+    async fn of<M: Machine>(
+        &self,
+        handle: impl Fn(&Tree) -> Handle<M>,
+        command: impl Fn(u64) -> M::Command,
+    );
+}
+
+pub(crate) async fn every_actor(trial: impl Trial) {
     let provider = ProviderId::OpenrouterChat;
-    meets(kind, |tree| tree.limiter.shards()[caller("a").shard()].clone(), admit).await;
+    trial.of(|tree| tree.limiter.shards()[caller("a").shard()].clone(), admit).await;
     let reset = |_| circuit_breaker::Command::Reset;
-    meets(kind, |tree| tree.circuits.circuit(provider).clone(), reset).await;
+    trial.of(|tree| tree.circuits.circuit(provider).clone(), reset).await;
     let acquire = |number: u64| {
         bulkhead::Command::Acquire(
             format!("holder-{number}"),
             sendcat_state::bulkhead::Priority::Interactive,
         )
     };
-    meets(kind, |tree| tree.bulkheads.bulkhead(provider).clone(), acquire).await;
-    meets(kind, |tree| tree.claims.actor().clone(), claim).await;
+    trial.of(|tree| tree.bulkheads.bulkhead(provider).clone(), acquire).await;
+    trial.of(|tree| tree.claims.actor().clone(), claim).await;
     let enqueue = |number| job_queue::Command::Enqueue(vec![job(TOOL, number)], Vec::new());
-    meets(kind, |tree| tree.jobs.actor().clone(), enqueue).await;
-    meets(kind, |tree| tree.answers.actor().clone(), open).await;
+    trial.of(|tree| tree.jobs.actor().clone(), enqueue).await;
+    trial.of(|tree| tree.answers.actor().clone(), open).await;
+}
+
+struct Meets(FaultKind);
+
+impl Trial for Meets {
+    async fn of<M: Machine>(
+        &self,
+        handle: impl Fn(&Tree) -> Handle<M>,
+        command: impl Fn(u64) -> M::Command,
+    ) {
+        meets(self.0, handle, command).await;
+    }
+}
+
+async fn every_actor_meets(kind: FaultKind) {
+    every_actor(Meets(kind)).await;
 }
 
 #[test]
@@ -192,6 +233,16 @@ fn a_panic_while_applying_restarts_one_actor_whose_state_is_what_was_decided() {
 #[test]
 fn an_actor_whose_task_died_is_started_again_with_its_state() {
     in_virtual_time(|| every_actor_meets(FaultKind::PanicTimer));
+}
+
+#[test]
+fn a_restart_whose_restore_panics_once_is_tried_again_and_nothing_is_lost() {
+    in_virtual_time(|| every_actor_meets(FaultKind::PanicRestore));
+}
+
+#[test]
+fn an_answer_that_is_lost_on_its_way_is_undone() {
+    in_virtual_time(|| every_actor_meets(FaultKind::DropReply));
 }
 
 #[test]

@@ -56,7 +56,7 @@ async fn on_disk_all(tree: &Tree) {
 const ALL_OF_IT: (Option<EventStatus>, bool, bool) = (Some(EventStatus::Pending), true, true);
 const NOTHING: (Option<EventStatus>, bool, bool) = (None, false, false);
 
-fn queued(tree: &Tree) -> usize {
+pub(crate) fn queued(tree: &Tree) -> usize {
     tree.jobs.view().partitions.iter().map(|(_, partition)| partition.queued).sum()
 }
 

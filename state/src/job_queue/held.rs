@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{JobChange, Report};
+use super::{JobChange, JobQueue, Report};
 use crate::job::{EventRow, EventStatus, JobKind, NewJob, QueueRules};
 use crate::key::{LeaseId, TimedId};
-use crate::machine::Decision;
+use crate::machine::{Apply as _, Decision, Order, ReadError, Records, Scan, Table};
 use crate::timestamp::Timestamp;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +79,44 @@ pub(super) fn event_row(now: Timestamp, job: &NewJob) -> Option<EventRow> {
         done_at: None,
         error: None,
     })
+}
+
+impl JobQueue {
+    /// The queue that the rows of accepted events speak of: what is pending waits, with the
+    /// attempts that its row counts. Tools' jobs have no rows; who waits for one hears that it is
+    /// late.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the rows cannot be read.
+    pub fn from_rows(records: &dyn Records) -> Result<Self, ReadError> {
+        const PAGE: usize = 1000;
+        let mut queue = Self::default();
+        let mut last: Option<Vec<u8>> = None;
+        loop {
+            let (prefix, beyond) = (&[][..], last.as_deref());
+            let scan = Scan { prefix, beyond, order: Order::Ascending, limit: PAGE };
+            let page = records.scan(Table::Events, scan)?;
+            for (_, row) in &page {
+                let row: EventRow = serde_json::from_slice(row)
+                    .map_err(|error| ReadError(format!("an event's row: {error}")))?;
+                queue.take_up(row);
+            }
+            if page.len() < PAGE {
+                return Ok(queue);
+            }
+            last = page.into_iter().next_back().map(|(key, _)| key);
+        }
+    }
+
+    fn take_up(&mut self, row: EventRow) {
+        if row.status != EventStatus::Pending {
+            return;
+        }
+        let EventRow { id, source, key, attempts, accepted_at, .. } = row;
+        let job = NewJob { id, kind: JobKind::Inbox(source), key, payload: None };
+        self.apply(&JobChange::Enqueued { at: accepted_at, jobs: vec![job] });
+        self.apply(&JobChange::Requeued { id, due: accepted_at, attempts });
+    }
 }
 
 fn row_of(id: TimedId, job: &Job, status: EventStatus, error: Option<String>) -> Option<EventRow> {

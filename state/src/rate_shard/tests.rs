@@ -78,3 +78,20 @@ fn a_saved_shard_refuses_whom_it_had_refused() {
     assert!(admitted(&mut restored, 1, "b"));
     assert_eq!(serde_json::to_string(&shard).unwrap(), saved);
 }
+
+#[test]
+fn rw1_a_shard_that_lost_its_counts_refuses_all_until_every_window_it_had_has_ended() {
+    let mut shard = RateShard::without_counts(2, at(5000));
+    let refused = shard.admit(at(5400), caller("a"), ONE_PER_SECOND).answer;
+    let retry_after = Duration::from_millis(600);
+    assert_eq!(refused, Admission::Refused { retry_after });
+    let explained = shard.explain(at(5400), caller("a"), ONE_PER_SECOND);
+    let resets_in = Some(retry_after);
+    assert_eq!(explained, Explained { used: 1, resets_in, overflow: false });
+    let saved = serde_json::to_string(&shard).unwrap();
+    let restored: RateShard = serde_json::from_str(&saved).unwrap();
+    let refused = restored.admit(at(5999), caller("a"), ONE_PER_SECOND).answer;
+    assert_eq!(refused, Admission::Refused { retry_after: Duration::from_millis(1) });
+    assert!(admitted(&mut shard, 6000, "a"));
+    assert!(!admitted(&mut shard, 6001, "a"), "and counts from there");
+}
