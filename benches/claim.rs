@@ -103,7 +103,7 @@ fn accepts(bench: &mut Criterion) {
                 }))
             });
         });
-        system.block_on(tree.drain(Duration::from_secs(10)));
+        system.block_on(tree.drain(Duration::from_secs(10))).expect("it drains");
     }
     group.finish();
 }

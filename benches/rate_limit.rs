@@ -152,7 +152,7 @@ fn asks(bench: &mut Criterion) {
             });
         }
         group.finish();
-        system.block_on(tree.drain(Duration::from_secs(5)));
+        system.block_on(tree.drain(Duration::from_secs(5))).expect("it drains");
         other.stop();
     }
 }
@@ -190,7 +190,7 @@ fn panics(bench: &mut Criterion) {
         each.iter_custom(|times| ask(times, true));
     });
     group.finish();
-    system.block_on(tree.drain(Duration::from_secs(5)));
+    system.block_on(tree.drain(Duration::from_secs(5))).expect("it drains");
     let _ = std::panic::take_hook();
 }
 

@@ -3,8 +3,6 @@
 //!
 //! It is served as the tree serves it, on the thread that starts it, with a journal of its own.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sendcat_state::store::StoreError;
@@ -46,19 +44,8 @@ impl<M: Machine> Alone<M> {
         let subtree = Subtree::new("alone", 5, Duration::from_secs(30), Escalation::Rests);
         let actor = Handle::new(M::KIND, &subtree, &around, rules, M::fresh());
         actor.supervised().start(Place::Here);
-        let supervisor = Supervisor {
-            actors: HashMap::from([(M::KIND.to_owned(), actor.supervised())]),
-            reports: from_actors,
-            clock,
-            topology: Topology::Here,
-            given_up: Default::default(),
-            spare: None,
-            made: Vec::new(),
-            watchdog: Default::default(),
-            abandoned: Default::default(),
-            placing: Arc::default(),
-            journal,
-        };
+        let actors = [actor.supervised()];
+        let supervisor = Supervisor::new(&actors, from_actors, clock, Topology::Here, journal);
         let (stop, stopped) = oneshot::channel();
         Ok((Self { actor, _stop: stop }, Root { supervisor, stop: stopped }))
     }

@@ -3,16 +3,16 @@
 //! Everything here is written by the actor or its handle and read by anyone at any time, also while
 //! every actor hangs: `/ops/actors` is served from it.
 
-use std::cell::RefCell;
-use std::panic::PanicHookInfo;
+mod panics;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sendcat_state::timestamp::Timestamp;
 
-/// The longest piece of a panic's message that is kept.
-const MESSAGE_CHARS: usize = 200;
+pub(crate) use panics::CaughtPanic;
+pub use panics::note_panics;
 
 /// Whether an actor answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +121,8 @@ pub struct ActorView {
     pub oldest_work: Option<Duration>,
     /// Commands handled since the process started.
     pub handled: u64,
+    /// For how long it has been restarting, if it is.
+    pub restarting_for: Option<Duration>,
 }
 
 /// Between two abandonments of an actor's thread: what came in during one does not count in the
@@ -160,6 +162,8 @@ pub struct Vitals {
     oldest_ms: AtomicU64,
     /// When a restart under way may be over.
     back_at_ms: AtomicU64,
+    /// Since when it has not been running, in milliseconds; 0 while it is.
+    away_since_ms: AtomicU64,
     restarts: [AtomicU64; Cause::ALL.len()],
     last_panic: Mutex<Option<LastPanic>>,
 }
@@ -178,6 +182,7 @@ impl Vitals {
             busy_since_ms: AtomicU64::new(0),
             oldest_ms: AtomicU64::new(0),
             back_at_ms: AtomicU64::new(0),
+            away_since_ms: AtomicU64::new(0),
             restarts: [const { AtomicU64::new(0) }; Cause::ALL.len()],
             last_panic: Mutex::new(None),
         }
@@ -194,11 +199,17 @@ impl Vitals {
     }
 
     pub(crate) fn set_status(&self, status: Status) {
+        if status == Status::Running {
+            self.away_since_ms.store(0, Ordering::Relaxed);
+        }
         self.status.store(status as u8, Ordering::Release);
     }
 
-    pub(crate) fn restarting_until(&self, back_at: Timestamp) {
-        self.back_at_ms.store(back_at.as_millis(), Ordering::Relaxed);
+    /// It is being built again, for at least `delay`.
+    pub(crate) fn restarts(&self, now: Timestamp, delay: Duration) {
+        let since = now.as_millis().max(1);
+        let _ = self.away_since_ms.compare_exchange(0, since, Ordering::Relaxed, Ordering::Relaxed);
+        self.back_at_ms.store(now.after(delay).as_millis(), Ordering::Relaxed);
         self.set_status(Status::Restarting);
     }
 
@@ -306,7 +317,7 @@ impl Vitals {
     }
 
     pub(crate) fn note_panic(&self, at: Timestamp, step: &'static str, panic: CaughtPanic) {
-        let CaughtPanic { message, location } = panic;
+        let (message, location) = panic.into_parts();
         tracing::error!(actor = %self.name, step, %message, location, "an actor panicked");
         let note = LastPanic { at, step, message, location };
         *self.last_panic.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(note);
@@ -318,6 +329,8 @@ impl Vitals {
             Cause::ALL.map(|cause| (cause, self.restarts[cause as usize].load(Ordering::Relaxed)));
         let oldest_ms = self.oldest_ms.load(Ordering::Relaxed);
         let depth = self.depth();
+        let away_ms = self.away_since_ms.load(Ordering::Relaxed);
+        let restarting = self.status() == Status::Restarting && away_ms > 0;
         let last_panic = self.last_panic.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         ActorView {
             name: self.name.clone(),
@@ -328,62 +341,8 @@ impl Vitals {
             mailbox_depth: depth,
             oldest_work: (depth > 0 && oldest_ms > 0)
                 .then(|| now.since(Timestamp::from_millis(oldest_ms))),
+            restarting_for: restarting.then(|| now.since(Timestamp::from_millis(away_ms))),
             handled: self.handled.load(Ordering::Relaxed),
         }
     }
-}
-
-/// A panic that was caught.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CaughtPanic {
-    message: String,
-    location: Option<String>,
-}
-
-thread_local! {
-    static LATEST: RefCell<Option<CaughtPanic>> = const { RefCell::new(None) };
-}
-
-impl CaughtPanic {
-    /// The panic whose payload a guard has caught on this thread.
-    pub(crate) fn of(payload: &(dyn std::any::Any + Send)) -> Self {
-        let noted = LATEST.with(|latest| latest.borrow_mut().take());
-        noted.unwrap_or_else(|| Self { message: message_of(payload), location: None })
-    }
-
-    /// The panic that ends the task being dropped, if one does and the hook has noted it. Never
-    /// panics itself.
-    pub(crate) fn unwinding() -> Option<Self> {
-        if !std::thread::panicking() {
-            return None;
-        }
-        LATEST.try_with(|latest| latest.try_borrow_mut().ok()?.take()).ok().flatten()
-    }
-}
-
-/// Has every panic leave its message and its place for the guard that catches it. Called once, when
-/// the process starts; hooks set before it still run, without the noise of their own output.
-pub fn note_panics() {
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
-        let note = CaughtPanic {
-            message: message_of(info.payload()),
-            location: info.location().map(|at| format!("{}:{}", at.file(), at.line())),
-        };
-        // While a thread ends its locals may be gone; a hook must not panic.
-        let _ = LATEST.try_with(|latest| {
-            if let Ok(mut latest) = latest.try_borrow_mut() {
-                *latest = Some(note);
-            }
-        });
-        before(info);
-    }));
-}
-
-fn message_of(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a panic without a message").chars().take(MESSAGE_CHARS).collect()
 }

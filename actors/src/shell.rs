@@ -21,7 +21,7 @@ use actix::ActorFutureExt as _;
 use actix::{Actor, ActorContext as _, AsyncContext, Context, Handler, Message, WrapFuture};
 use sendcat_state::backoff::Backoff;
 use sendcat_state::machine::Decision;
-use sendcat_state::restart_intensity::Verdict;
+use sendcat_state::restart_intensity::{Failures, Intensity, Verdict};
 use sendcat_state::store::{Commit, JournalledChange};
 use sendcat_state::timestamp::Timestamp;
 
@@ -47,6 +47,9 @@ const JOURNAL_AGE: Duration = Duration::from_secs(30);
 const RESTART_BACKOFF: Backoff =
     Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(5) };
 
+/// Panics while deciding that are borne without a word of their own.
+const DECIDE_PANICS: Intensity = Intensity { max: 20, period: Duration::from_secs(60) };
+
 /// Quiet time after which the next restart counts as a first one.
 const QUIET: Duration = Duration::from_secs(60);
 
@@ -57,6 +60,8 @@ pub(crate) struct Shell<M: Machine> {
     cell: Arc<Cell<M>>,
     incarnation: u64,
     since_yield: u32,
+    /// Those that still count.
+    decide_panics: Failures,
     restarts_in_a_row: u32,
     last_restart: Timestamp,
     /// Whether anything changed since the last snapshot.
@@ -80,6 +85,7 @@ impl<M: Machine> Shell<M> {
             cell: Arc::clone(&cell),
             incarnation,
             since_yield: 0,
+            decide_panics: Failures::default(),
             restarts_in_a_row: 0,
             last_restart: now,
             dirty: true,
@@ -124,8 +130,7 @@ impl<M: Machine> Shell<M> {
             }
             Err(payload) => {
                 self.cell.poison.strike(now, fingerprint);
-                self.note_panic(now, "decide", payload.as_ref());
-                self.cell.vitals.count_restart(Cause::Decide);
+                self.on_decide_panic(now, "decide", payload.as_ref());
                 refuse(reply, AskError::Crashed);
             }
         }
@@ -262,6 +267,23 @@ impl<M: Machine> Shell<M> {
         self.cell.vitals.note_panic(now, step, CaughtPanic::of(payload));
     }
 
+    /// A panic that lost nothing: no restart, but too many of them are somebody's to look at.
+    fn on_decide_panic(
+        &mut self,
+        now: Timestamp,
+        step: &'static str,
+        payload: &(dyn std::any::Any + Send),
+    ) {
+        self.note_panic(now, step, payload);
+        self.cell.vitals.count_restart(Cause::Decide);
+        if self.decide_panics.add(now, DECIDE_PANICS) == Verdict::GiveUp {
+            self.decide_panics.clear();
+            let Intensity { max, period } = DECIDE_PANICS;
+            let actor = self.cell.vitals.name();
+            tracing::error!(actor, max, ?period, "an actor panics again and again while deciding");
+        }
+    }
+
     /// Drops the state and builds it again, after a delay that grows with each restart in a row.
     fn restart(&mut self, now: Timestamp, cause: Cause, ctx: &mut Context<Self>) {
         self.machine = None;
@@ -279,7 +301,7 @@ impl<M: Machine> Shell<M> {
         self.restarts_in_a_row = self.restarts_in_a_row.saturating_add(1);
         self.last_restart = now;
         self.incarnation = self.cell.vitals.next_incarnation();
-        self.cell.vitals.restarting_until(now.after(delay));
+        self.cell.vitals.restarts(now, delay);
         self.build_after(delay, ctx);
     }
 
@@ -327,7 +349,7 @@ impl<M: Machine> Shell<M> {
             None => {
                 // The disk is away; the journal opens it again, and this asks until it has.
                 let delay = Duration::from_millis(250);
-                self.cell.vitals.restarting_until(self.now().after(delay));
+                self.cell.vitals.restarts(self.now(), delay);
                 self.build_after(delay, ctx);
             }
         }
@@ -371,8 +393,7 @@ impl<M: Machine> Shell<M> {
                 Ok(decision) if decision.change.is_none() => return,
                 Ok(decision) => decision,
                 Err(payload) => {
-                    self.cell.vitals.count_restart(Cause::Decide);
-                    return self.note_panic(now, "housekeep", payload.as_ref());
+                    return self.on_decide_panic(now, "housekeep", payload.as_ref());
                 }
             };
             let Decision { change, writes, .. } = decision;
@@ -501,7 +522,7 @@ impl<M: Machine> Handler<Notice> for Shell<M> {
                 self.cell.vitals.count_restart(Cause::NotDurable);
                 self.machine = None;
                 self.incarnation = self.cell.vitals.next_incarnation();
-                self.cell.vitals.restarting_until(self.now());
+                self.cell.vitals.restarts(self.now(), Duration::ZERO);
                 self.build_after(Duration::ZERO, ctx);
             }
             Notice::Rebuild { .. } => {}

@@ -21,14 +21,15 @@ use sendcat_state::timestamp::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::SharedClock;
+use crate::faults::Step;
 use crate::handle::{Cell, Handle};
 use crate::journal::Journal;
 use crate::machine::Machine;
 use crate::observe::{Cause, Status, Vitals};
 use crate::shell::{Notice, Shell};
 use crate::watchdog::{Abandoned, MOST_ABANDONED, Sight, Watchdog};
+pub use parts::{Beat, Escalation, Place, Reports, Subtree};
 pub(crate) use parts::{Down, Report, Sentinel, end_this_thread};
-pub use parts::{Escalation, Place, Reports, Subtree};
 
 /// How often time is told to the actors.
 const TICK: Duration = Duration::from_millis(250);
@@ -69,7 +70,7 @@ impl<M: Machine> Supervised for Cell<M> {
         let incarnation = self.vitals.next_launch();
         // A tick that hangs with the one before must not keep this one from being told the time.
         self.ticking.store(false, Ordering::Release);
-        self.vitals.restarting_until(self.around.clock.now());
+        self.vitals.restarts(self.around.clock.now(), Duration::ZERO);
         place.run(move || Shell::launch(self, incarnation))
     }
 
@@ -131,9 +132,37 @@ pub struct Supervisor {
     pub(crate) journal: Journal,
     pub(crate) watchdog: Watchdog,
     pub(crate) abandoned: Abandoned,
+    pub(crate) beat: Arc<Beat>,
 }
 
 impl Supervisor {
+    /// A supervisor of these actors, which report to `reports`.
+    pub(crate) fn new(
+        actors: &[Arc<dyn Supervised>],
+        reports: mpsc::UnboundedReceiver<Report>,
+        clock: SharedClock,
+        topology: crate::tree::Topology,
+        journal: Journal,
+    ) -> Self {
+        let beat = Arc::new(Beat::at(clock.now()));
+        let by_name =
+            |actor: &Arc<dyn Supervised>| (actor.vitals().name().to_owned(), Arc::clone(actor));
+        Self {
+            actors: actors.iter().map(by_name).collect(),
+            reports,
+            clock,
+            topology,
+            journal,
+            beat,
+            given_up: Failures::default(),
+            spare: None,
+            made: Vec::new(),
+            placing: Arc::default(),
+            watchdog: Watchdog::default(),
+            abandoned: Abandoned::default(),
+        }
+    }
+
     /// Tells actors the time and starts again those that die, until `stop` is dropped or told, or
     /// too much has failed.
     pub async fn run(mut self, stop: oneshot::Receiver<()>) -> Ended {
@@ -167,6 +196,8 @@ impl Supervisor {
                     None => return Ended::Stopped,
                 },
                 _ = looks.tick() => {
+                    self.beat.faults.strike(Step::Decide);
+                    self.beat.beats(self.clock.now());
                     if let Some(actor) = self.look_for_hangs() {
                         return Ended::GaveUp { actor };
                     }
@@ -199,7 +230,7 @@ impl Supervisor {
         if let Some(panic) = down.panic.clone() {
             vitals.note_panic(now, "task", panic);
         }
-        vitals.restarting_until(now);
+        vitals.restarts(now, Duration::ZERO);
         let place = actor.place().filter(Place::is_there);
         // An actor is not to blame for the end of its thread, which takes its neighbours along.
         let to_blame = down.panicking || place.is_some();

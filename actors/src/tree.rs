@@ -37,7 +37,7 @@ use crate::observe::{ActorView, Status};
 use crate::ports::JobRunner;
 use crate::rate_limiter::RateLimiter;
 use crate::stream_log::Answers;
-use crate::supervisor::{Place, Reports, Supervised, Supervisor};
+use crate::supervisor::{Beat, Place, Reports, Supervised, Supervisor};
 use crate::tool_worker::WORKER;
 use build::Build;
 
@@ -113,8 +113,12 @@ struct Inner {
     placing: Arc<Mutex<()>>,
     arbiters: Mutex<Vec<Arbiter>>,
     topology: Topology,
-    runner: Mutex<Option<oneshot::Sender<()>>>,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    beat: Arc<Beat>,
 }
+
+/// What the root is called where faults are armed.
+const ROOT: &str = "root";
 
 /// What runs beside the handles: the supervisor, and what ends it.
 pub struct Root {
@@ -156,23 +160,9 @@ impl Tree {
             reports,
             snapshot_every: options.snapshot_every,
         };
-        let build = Build { around };
-        let (tree, actors) = build.all(options, journal, runner).await?;
         let (stop, stopped) = oneshot::channel();
-        *tree.inner.runner.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
-        let supervisor = Supervisor {
-            actors,
-            reports: from_actors,
-            clock: tree.clock.clone(),
-            topology: tree.inner.topology,
-            given_up: Default::default(),
-            spare: None,
-            made: Vec::new(),
-            watchdog: Default::default(),
-            abandoned: Default::default(),
-            placing: Arc::clone(&tree.inner.placing),
-            journal: tree.journal.clone(),
-        };
+        let build = Build { around, stop };
+        let (tree, supervisor) = build.all(options, journal, from_actors, runner).await?;
         Ok((tree, Root { supervisor, stop: stopped }))
     }
 
@@ -206,42 +196,34 @@ impl Tree {
         views
     }
 
+    /// The pulse of the supervisor itself.
+    pub fn beat(&self) -> &Arc<Beat> {
+        &self.inner.beat
+    }
+
     /// Machines of whose saved state something could not be read back, with the reason.
     pub fn put_aside(&self) -> Vec<(String, String)> {
         self.journal.put_aside()
     }
 
     /// Asks shards on HTTP workers for their last snapshot: their threads end before the rest.
-    pub async fn drain_shards(&self, deadline: Duration) {
+    ///
+    /// # Errors
+    /// [`Overran`] names those that did not finish in time.
+    pub async fn drain_shards(&self, deadline: Duration) -> Result<(), Overran> {
         let shards = self.limiter.shards().iter().map(|shard| shard.supervised());
-        drain(shards.collect(), deadline).await;
+        Overran::of(drain(shards.collect(), deadline).await)
     }
 
     /// Finishes every actor, workers first, within `deadline` in all; what was asked before is done
     /// and saved. The journal's last commit is on disk when this returns.
-    pub async fn drain(&self, deadline: Duration) {
-        let by = tokio::time::sleep(deadline);
-        let work = async {
-            // Workers first, for they give back what others hold; then all others at once, so that
-            // one that hangs costs no other its last snapshot, and the journal still has its turn.
-            let is_worker =
-                |actor: &&Arc<dyn Supervised>| actor.vitals().name().starts_with(WORKER);
-            let (workers, others): (Vec<_>, Vec<_>) =
-                self.inner.actors.iter().cloned().partition(|actor| is_worker(&actor));
-            drain(workers, deadline / 3).await;
-            drain(others, deadline / 3).await;
-            // A transaction behind everything that was saved: its answer says it is on disk.
-            let nothing = self.journal.transact(|_| Ok::<_, ()>(((), Vec::new()))).await;
-            if let Err(error) = nothing {
-                tracing::error!(%error, "the last snapshots may not be on disk");
-            }
-        };
-        tokio::select! {
-            () = work => {}
-            () = by => tracing::error!(?deadline, "draining did not end in time"),
-        }
-        if let Some(stop) = self.inner.runner.lock().unwrap_or_else(PoisonError::into_inner).take()
-        {
+    ///
+    /// # Errors
+    /// [`Overran`] names what did not finish in time.
+    pub async fn drain(&self, deadline: Duration) -> Result<(), Overran> {
+        let late = tokio::time::timeout(deadline, self.drain_in_order(deadline)).await;
+        let late = late.unwrap_or_else(|_| vec!["the drain as a whole".to_owned()]);
+        if let Some(stop) = self.inner.stop.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = stop.send(());
         }
         let arbiters = std::mem::take(
@@ -250,6 +232,25 @@ impl Tree {
         for arbiter in &arbiters {
             arbiter.stop();
         }
+        Overran::of(late)
+    }
+
+    /// Who did not finish in time.
+    async fn drain_in_order(&self, deadline: Duration) -> Vec<String> {
+        // Workers first, for they give back what others hold; then all others at once, so that
+        // one that hangs costs no other its last snapshot, and the journal still has its turn.
+        let is_worker = |actor: &&Arc<dyn Supervised>| actor.vitals().name().starts_with(WORKER);
+        let (workers, others): (Vec<_>, Vec<_>) =
+            self.inner.actors.iter().cloned().partition(|actor| is_worker(&actor));
+        let mut late = drain(workers, deadline / 3).await;
+        late.extend(drain(others, deadline / 3).await);
+        // A transaction behind everything that was saved: its answer says it is on disk.
+        let nothing = self.journal.transact(|_| Ok::<_, ()>(((), Vec::new()))).await;
+        if let Err(error) = nothing {
+            tracing::error!(%error, "the last snapshots may not be on disk");
+            late.push(self.journal.vitals().name().to_owned());
+        }
+        late
     }
 
     /// Arms a fault on an actor. `false` if there is none of that name, or if this build has no
@@ -260,6 +261,10 @@ impl Tree {
         }
         if actor == self.journal.vitals().name() {
             self.journal.faults().arm(fault);
+            return true;
+        }
+        if actor == ROOT {
+            self.inner.beat.faults.arm(fault);
             return true;
         }
         let found = self.inner.actors.iter().find(|each| each.vitals().name() == actor);
@@ -279,27 +284,40 @@ impl Tree {
         };
         let journal = self.journal.faults().armed().into_iter();
         let journal = journal.map(|fault| (self.journal.vitals().name().to_owned(), fault));
-        self.inner.actors.iter().flat_map(of).chain(journal).collect()
+        let root = self.inner.beat.faults.armed().into_iter();
+        let root = root.map(|fault| (ROOT.to_owned(), fault));
+        self.inner.actors.iter().flat_map(of).chain(journal).chain(root).collect()
     }
 
     /// Disarms every fault.
     pub fn clear_faults(&self) {
         self.inner.actors.iter().for_each(|actor| actor.faults().clear());
         self.journal.faults().clear();
+        self.inner.beat.faults.clear();
     }
 }
 
-async fn drain(actors: Vec<Arc<dyn Supervised>>, deadline: Duration) {
+/// Has actors finish; the names of those that did not within `deadline`.
+async fn drain(actors: Vec<Arc<dyn Supervised>>, deadline: Duration) -> Vec<String> {
     let answering = |actor: &Arc<dyn Supervised>| {
         matches!(actor.vitals().status(), Status::Running | Status::Restarting)
     };
     let drained = actors.into_iter().rev().filter(answering).map(|actor| async move {
         let drained = tokio::time::timeout(deadline, actor.drain()).await;
-        if drained.is_err() {
-            tracing::error!(actor = actor.vitals().name(), "an actor did not drain in time");
-        }
+        drained.is_err().then(|| actor.vitals().name().to_owned())
     });
-    join_all(drained).await;
+    join_all(drained).await.into_iter().flatten().collect()
+}
+
+/// What did not finish when the tree was drained.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not finished in time: {}", .0.join(", "))]
+pub struct Overran(pub Vec<String>);
+
+impl Overran {
+    fn of(late: Vec<String>) -> Result<(), Self> {
+        if late.is_empty() { Ok(()) } else { Err(Self(late)) }
+    }
 }
 
 /// The handles that a runner of jobs may use.

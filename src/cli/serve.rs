@@ -1,5 +1,6 @@
 //! `sendcat serve`: wires the rooms, serves until told to stop, drains, exits.
 
+mod backstop;
 mod drain;
 mod sandboxed;
 mod wiring;
@@ -13,6 +14,7 @@ use sendcat_actors::clock::{Clock as _, SystemClock};
 use sendcat_actors::supervisor::Ended;
 use tokio_util::sync::CancellationToken;
 
+use self::backstop::Backstop;
 use crate::chat::tools::Wanted;
 use crate::config::{Config, Fault, Source};
 use crate::http::guard::bearer::Auth;
@@ -55,6 +57,8 @@ enum ServeError {
     Faults(String),
     #[error("signals cannot be listened to: {0}")]
     Signals(std::io::Error),
+    #[error(transparent)]
+    Overran(#[from] sendcat_actors::tree::Overran),
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
@@ -64,6 +68,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(Ended::Stopped) => ExitCode::SUCCESS,
         Ok(Ended::GaveUp { actor }) => {
             tracing::error!(%actor, "too much was given up: the process ends");
+            ExitCode::from(EXIT_GAVE_UP)
+        }
+        Err(ServeError::Overran(late)) => {
+            tracing::error!(%late, "the process ends without all of it saved");
             ExitCode::from(EXIT_GAVE_UP)
         }
         Err(error) => say_why(&error),
@@ -82,6 +90,7 @@ fn say_why(error: &ServeError) -> ExitCode {
         | ServeError::Store(_)
         | ServeError::Bind { .. }
         | ServeError::Client(_)
+        | ServeError::Overran(_)
         | ServeError::Signals(_) => ExitCode::from(EXIT_UNAVAILABLE),
     }
 }
@@ -113,6 +122,7 @@ async fn serve_as_told(
     let wanted = Wanted::default();
     let (tree, root) = wiring::tree(&config, clock.clone(), &wanted).await?;
     wiring::arm_faults(&tree, config.faults.as_deref()).map_err(ServeError::Faults)?;
+    let backstop = Backstop::behind(Arc::clone(tree.beat()));
     let supervised = actix::spawn(root.run());
     let stop = CancellationToken::new();
     let auth = Auth::new(&config.auth);
@@ -146,17 +156,22 @@ async fn serve_as_told(
     }
     println!("listening on http://{bound}");
     let ended = tokio::select! {
-        ended = supervised => ended.unwrap_or(Ended::Stopped),
-        _ = serving => Ended::Stopped,
+        ended = supervised => match ended {
+            Ok(ended) => Ok(ended),
+            // Without its supervisor nothing is started again: `main` unwinds, and exits with 101.
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        },
+        _ = serving => Ok(Ended::Stopped),
         () = signals.first() => {
-            drain::all(&shared, &handle, &stop, &mut signals).await;
-            Ended::Stopped
+            let drained = drain::all(&shared, &handle, &stop, &mut signals).await;
+            drained.map(|()| Ended::Stopped).map_err(ServeError::Overran)
         }
     };
+    drop(backstop);
     if let Some(sandbox) = sandbox {
         sandbox.stop().await;
     }
-    Ok(ended)
+    ended
 }
 
 /// The sources of a configuration with the sandbox's values beneath them.

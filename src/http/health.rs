@@ -12,13 +12,24 @@ use serde::Serialize;
 use super::Shared;
 use super::dispatch::Call;
 use super::respond::Refusal;
+use crate::contract::code::ErrorCode;
 
 /// How long the disk may fail before traffic should go elsewhere: shorter faults pass unseen by
 /// load balancers anyway.
 const DISK_PATIENCE: Duration = Duration::from_secs(5);
 
-/// It answers, so it lives.
-pub(super) async fn livez(_: Call) -> Result<HttpResponse, Refusal> {
+/// How long a limiter's shard may take to come back before traffic should go elsewhere.
+const SHARD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the supervisor may be silent: longer than any pause of a busy machine.
+const BEAT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// It answers and its supervisor goes round, so it lives.
+pub(super) async fn livez(call: Call) -> Result<HttpResponse, Refusal> {
+    let tree = &call.shared().tree;
+    if tree.beat().age(tree.clock.now()) >= BEAT_PATIENCE {
+        return Err(ErrorCode::InternalError.into());
+    }
     Ok(HttpResponse::Ok().json(serde_json::json!({"status": "ok"})))
 }
 
@@ -54,6 +65,11 @@ fn reasons(shared: &Shared) -> (Vec<String>, Vec<String>) {
             Status::Running => {}
             // Without a limiter's shard its callers are refused.
             Status::Down if limiter => unready.push(format!("{} is down", actor.name)),
+            Status::Restarting
+                if limiter && actor.restarting_for.is_some_and(|it| it >= SHARD_PATIENCE) =>
+            {
+                unready.push(format!("{} is restarting", actor.name));
+            }
             Status::Starting | Status::Restarting | Status::Down | Status::Stopped => {
                 degraded.push(format!("{} is {}", actor.name, actor.status.as_str()));
             }

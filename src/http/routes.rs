@@ -201,7 +201,7 @@ pub const ROUTES: &[Route] = &[
         cors: false,
         guards: &[Guard::Method],
         handler: handler!(health::livez),
-        codes: &[Code::MethodNotAllowed],
+        codes: &[Code::MethodNotAllowed, Code::InternalError],
     },
     Route {
         method: "GET",

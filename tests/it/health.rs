@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::client::{Caller, answer, run};
 use crate::support::server::Setup;
-use crate::support::webhook::{eventually, receiver, refused, whole};
+use crate::support::webhook::{delivery_of, eventually, receiver, refused, whole};
 
 #[test]
 fn a_process_that_has_just_started_lives_and_is_ready() {
@@ -53,4 +53,45 @@ fn without_its_claims_it_is_ready_and_degraded_without_a_limiter_it_is_not_ready
         let livez = answer(caller.get("/livez")).await;
         assert_eq!((livez.status, livez.body.as_str()), (200, r#"{"status":"ok"}"#));
     });
+}
+
+#[test]
+fn a_process_whose_supervisor_stands_still_is_not_alive_and_ends_with_70() {
+    let server = receiver().start();
+    let caller = Caller::of(&server);
+    run(async {
+        caller.arms("root:hang@0:120000ms").await;
+        let sentence = "Something went wrong on our side; try again.";
+        let not_alive = refused(500, "internal_error", sentence, &[]);
+        eventually("it says so itself", async || {
+            (answer(caller.get("/livez")).await == not_alive).then_some(())
+        })
+        .await;
+    });
+    let (code, log) = server.ended();
+    assert_eq!(code, Some(70), "{log}");
+    assert!(log.contains("the supervisor stands still"), "{log}");
+}
+
+#[test]
+fn a_supervisor_that_panics_ends_the_process_with_101() {
+    let server = receiver().start();
+    run(Caller::of(&server).arms("root:panic_decide@0"));
+    let (code, log) = server.ended();
+    assert_eq!(code, Some(101), "{log}");
+}
+
+#[test]
+fn an_actor_that_cannot_finish_makes_the_end_a_failure_that_names_it() {
+    let server = receiver().start();
+    let caller = Caller::of(&server);
+    run(async {
+        caller.arms("stream_log:panic_timer@0").await;
+        caller.arms("idempotency:deaf@0:60000ms").await;
+        let delivered = caller.delivers(delivery_of(["m1".into()]));
+        assert_eq!(answer(delivered).await.status, 200);
+    });
+    let (code, log) = server.end_by("TERM");
+    assert_eq!(code, Some(70), "{log}");
+    assert!(log.contains("not finished in time: idempotency"), "{log}");
 }

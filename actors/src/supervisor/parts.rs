@@ -110,6 +110,35 @@ pub(crate) fn end_this_thread() {
     }
 }
 
+/// The pulse of the root's loop: whether the supervisor itself still goes round.
+#[derive(Debug, Default)]
+pub struct Beat {
+    count: AtomicU64,
+    at_ms: AtomicU64,
+    pub(crate) faults: crate::faults::FaultBoard,
+}
+
+impl Beat {
+    pub(crate) fn at(now: Timestamp) -> Self {
+        Self { at_ms: AtomicU64::new(now.as_millis()), ..Self::default() }
+    }
+
+    pub(crate) fn beats(&self, now: Timestamp) {
+        self.at_ms.store(now.as_millis(), Ordering::Relaxed);
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A number that moves, twenty times a second, while the root does.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// How long ago the last beat was.
+    pub fn age(&self, now: Timestamp) -> Duration {
+        now.since(Timestamp::from_millis(self.at_ms.load(Ordering::Relaxed)))
+    }
+}
+
 /// The end of an actor's task.
 #[derive(Clone, Debug)]
 pub(crate) struct Down {

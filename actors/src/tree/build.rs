@@ -8,6 +8,8 @@ use actix_rt::Arbiter;
 use sendcat_state::key::{ProviderId, SHARDS};
 use sendcat_state::store::StoreError;
 
+use tokio::sync::{mpsc, oneshot};
+
 use super::{Handles, Inner, ShardPlacement, Topology, Tree, TreeOptions};
 use crate::bulkhead::{self, Bulkheads};
 use crate::circuit_breaker::{self, CircuitBreakers};
@@ -19,11 +21,13 @@ use crate::machine::Machine;
 use crate::ports::JobRunner;
 use crate::rate_limiter::{self, RateLimiter};
 use crate::stream_log::Answers;
-use crate::supervisor::{Escalation, Place, Subtree, Supervised};
+use crate::supervisor::{Escalation, Place, Report, Subtree, Supervised, Supervisor};
 use crate::tool_worker::Worker;
 
 pub(super) struct Build {
     pub(super) around: Around,
+    /// What ends the supervisor.
+    pub(super) stop: oneshot::Sender<()>,
 }
 
 impl Build {
@@ -31,8 +35,9 @@ impl Build {
         self,
         options: TreeOptions,
         journal: Journal,
+        reports: mpsc::UnboundedReceiver<Report>,
         runner: impl FnOnce(&Handles<'_>) -> Arc<dyn JobRunner>,
-    ) -> Result<(Tree, HashMap<String, Arc<dyn Supervised>>), StoreError> {
+    ) -> Result<(Tree, Supervisor), StoreError> {
         let around = self.around.clone();
         let seconds = Duration::from_secs;
         let counts = Escalation::CountsAtTheRoot;
@@ -79,21 +84,20 @@ impl Build {
         of_tools.push(answers.actor().supervised());
         places.start(of_tools, &mut actors);
 
-        let by_name = actors
-            .iter()
-            .map(|actor| (actor.vitals().name().to_owned(), Arc::clone(actor)))
-            .collect();
+        let supervisor =
+            Supervisor::new(&actors, reports, clock.clone(), options.topology, journal.clone());
         let inner = Inner {
             actors,
-            placing: Arc::default(),
+            placing: Arc::clone(&supervisor.placing),
             arbiters: Mutex::new(places.arbiters),
             topology: options.topology,
-            runner: Mutex::new(None),
+            stop: Mutex::new(Some(self.stop)),
+            beat: Arc::clone(&supervisor.beat),
         };
         let inner = Arc::new(inner);
         let tree =
             Tree { limiter, circuits, bulkheads, claims, jobs, answers, journal, clock, inner };
-        Ok((tree, by_name))
+        Ok((tree, supervisor))
     }
 
     /// Reads back the snapshots of these machines. One that cannot be read is put aside: the

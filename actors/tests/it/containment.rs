@@ -170,8 +170,8 @@ async fn meets<M: Machine>(
     assert_eq!((view.incarnation, view.mailbox_depth), (incarnation, 0), "{name}");
     let counted: Vec<_> = counted.into_iter().map(|cause| (cause, 1)).collect();
     assert_eq!(restarts(&tree, &name), counted, "{name}");
-    tree.drain(Duration::from_secs(5)).await;
-    twin.drain(Duration::from_secs(5)).await;
+    tree.drain(Duration::from_secs(5)).await.unwrap();
+    twin.drain(Duration::from_secs(5)).await.unwrap();
     if M::CLASS != Class::Passing {
         assert_eq!(disk.form(&name), twins.form(&name), "{name} stands as one that was not struck");
     }

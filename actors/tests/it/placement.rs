@@ -88,7 +88,7 @@ fn workers_adopt_all_shards_between_them_and_none_twice() {
         }
         let incarnations = tree.limiter.shards().iter().map(|shard| shard.vitals().incarnation());
         assert_eq!(incarnations.collect::<Vec<_>>(), [1; SHARDS]);
-        tree.drain(Duration::from_secs(5)).await;
+        tree.drain(Duration::from_secs(5)).await.unwrap();
         workers.iter().for_each(|worker| assert!(worker.stop()));
     });
 }
@@ -115,7 +115,7 @@ fn shards_of_a_worker_whose_thread_ended_are_served_elsewhere_with_their_counts(
         let incarnations = tree.limiter.shards().iter().map(|shard| shard.vitals().incarnation());
         let incarnations: Vec<_> = incarnations.collect();
         assert!(incarnations.iter().all(|it| *it == 2), "each was started once: {incarnations:?}");
-        tree.drain(Duration::from_secs(5)).await;
+        tree.drain(Duration::from_secs(5)).await.unwrap();
         adopted_by.stop();
     });
 }
@@ -142,9 +142,42 @@ fn on_real_threads_a_panic_a_commit_and_a_job_go_as_in_virtual_time() {
         let ended = tree.jobs.run(job(TOOL, 1), Duration::from_secs(20)).await;
         assert!(ended.is_ok(), "{ended:?}");
         accept(&tree, 2).await.unwrap();
-        tree.drain(Duration::from_secs(5)).await;
+        tree.drain(Duration::from_secs(5)).await.unwrap();
         workers.iter().for_each(|worker| assert!(worker.stop()));
     });
     disk.contents.cut_power();
     assert!(disk.form("rate_limiter-0").is_object());
+}
+
+#[test]
+fn a_thread_that_ends_is_replaced_and_its_actors_are_not_blamed() {
+    let disk = Disk::default();
+    System::new().block_on(async {
+        let tree = tree_for_workers(&disk, 1).await;
+        let worker = worker(&tree);
+        until("all shards run", || running(&tree) == SHARDS).await;
+        let everyone = || tree.actors().into_iter().filter(|it| it.status == Status::Running);
+        until("all run", || everyone().count() == tree.actors().len()).await;
+        for (stopped, neighbour) in [
+            ("circuit_breaker-openrouter_chat", "bulkhead-serper_search"),
+            ("idempotency", "idempotency"),
+            ("job_queue", "tool_worker-1"),
+        ] {
+            // More often than a subtree bears: the end of a thread is no failure of theirs.
+            for time in 1..=8 {
+                tree.arm(stopped, once(FaultKind::StopArbiter));
+                until("it was started elsewhere", || {
+                    let died = |actor| restarts(&tree, actor).contains(&("death", time));
+                    died(stopped) && died(neighbour)
+                })
+                .await;
+                until("all run", || everyone().count() == tree.actors().len()).await;
+            }
+        }
+        let ended = tree.jobs.run(job(TOOL, 1), Duration::from_secs(20)).await;
+        assert!(ended.is_ok(), "{ended:?}");
+        accept(&tree, 2).await.unwrap();
+        tree.drain(Duration::from_secs(5)).await.unwrap();
+        assert!(worker.stop());
+    });
 }

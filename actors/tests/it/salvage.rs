@@ -41,7 +41,7 @@ fn events_accepted_before_the_queues_snapshot_became_unreadable_are_worked_off_o
             accept(&tree, number).await.unwrap();
         }
         pass(Duration::from_secs(1)).await;
-        tree.drain(Duration::from_secs(5)).await;
+        tree.drain(Duration::from_secs(5)).await.unwrap();
     });
     let done: Vec<_> = (0..5).map(|number| row(&disk, number)).collect();
     assert!(done.iter().all(|row| row.status == EventStatus::Done), "{done:?}");
@@ -56,7 +56,7 @@ fn events_accepted_before_the_queues_snapshot_became_unreadable_are_worked_off_o
     in_virtual_time(|| async {
         let tree = tree_on(&disk).await;
         pass(Duration::from_secs(2)).await;
-        tree.drain(Duration::from_secs(5)).await;
+        tree.drain(Duration::from_secs(5)).await.unwrap();
     });
     for (number, done) in (0..5).zip(done) {
         assert_eq!(row(&disk, number), done, "not done again");

@@ -8,8 +8,9 @@ use sendcat_actors::failure::AskError;
 use sendcat_actors::faults::FaultKind;
 use sendcat_actors::observe::Status;
 use sendcat_actors::supervisor::Ended;
+use sendcat_actors::tree::Overran;
 use sendcat_actors::{bulkhead, tree::Tree};
-use sendcat_state::key::ProviderId;
+use sendcat_state::key::{IdempotencyKey, ProviderId};
 use sendcat_state::store::Store as _;
 use sendcat_state::timestamp::Timestamp;
 
@@ -46,7 +47,7 @@ fn everything_answered_before_a_drain_is_on_disk_after_it() {
             assert!(tree.limiter.admit(caller("a"), TEN_PER_MINUTE).await.is_ok());
             accept(&tree, number).await.unwrap();
         }
-        tree.drain(DEADLINE).await;
+        tree.drain(DEADLINE).await.unwrap();
         assert_eq!(ended.await.unwrap(), Ended::Stopped);
         let statuses = tree.actors().into_iter().filter(|view| view.name != "journal");
         assert!(statuses.into_iter().all(|view| view.status == Status::Stopped));
@@ -101,7 +102,8 @@ fn an_actor_that_does_not_answer_costs_the_others_no_snapshot() {
         pass(millis(600)).await;
         assert_eq!(left(tree.limiter.admit(caller("a"), TEN_PER_MINUTE).await), 8);
         let began = stopwatch();
-        tree.drain(DEADLINE).await;
+        let overran = tree.drain(DEADLINE).await;
+        assert_eq!(overran, Err(Overran(vec![deaf.vitals().name().to_owned()])));
         assert!(began.elapsed() <= DEADLINE);
         assert_eq!(deaf.vitals().status(), Status::Restarting);
     });
@@ -125,7 +127,7 @@ fn jobs_at_work_are_given_back_and_lose_no_attempt() {
             }
             pass(Duration::from_secs(2)).await;
             assert_eq!(tree.jobs.view().running, [job(TOOL, 1).id], "process {process}");
-            tree.drain(DEADLINE).await;
+            tree.drain(DEADLINE).await.unwrap();
         });
         disk.contents.cut_power();
         let queue = disk.form("job_queue");
@@ -140,13 +142,25 @@ fn a_drain_of_the_shards_alone_leaves_the_rest_serving() {
         let disk = Disk::default();
         let tree = frozen_tree(&disk).await;
         assert_eq!(left(tree.limiter.admit(caller("a"), TEN_PER_MINUTE).await), 9);
-        tree.drain_shards(DEADLINE).await;
+        tree.drain_shards(DEADLINE).await.unwrap();
         let refused = tree.limiter.admit(caller("a"), TEN_PER_MINUTE).await;
         assert_eq!(refused, Err(AskError::Down));
         accept(&tree, 1).await.unwrap();
-        tree.drain(DEADLINE).await;
+        tree.drain(DEADLINE).await.unwrap();
         let shard = format!("rate_limiter-{}", caller("a").shard());
         let form = disk.form(&shard).to_string();
         assert!(form.contains("\"used\":1"), "{form}");
+    });
+}
+
+#[test]
+fn what_does_not_finish_in_time_is_named() {
+    in_virtual_time(|| async {
+        let tree = frozen_tree(&Disk::default()).await;
+        tree.arm("idempotency", once(FaultKind::Deaf(Duration::from_secs(3600))));
+        let key = IdempotencyKey::whatsapp_message("m1");
+        drop(tree.claims.claim(vec![key]).await);
+        let overran = tree.drain(DEADLINE).await;
+        assert_eq!(overran, Err(Overran(vec!["idempotency".to_owned()])));
     });
 }

@@ -182,7 +182,7 @@ async fn schedule<M: Machine<Answer: Debug>>(
             pair.ask(fault, || command(drawn)).await;
         }
     }
-    pair.tree.drain(Duration::from_secs(5)).await;
+    pair.tree.drain(Duration::from_secs(5)).await.unwrap();
     // By way of the text, as what is on disk: maps compare in whatever order they are written.
     let twin = serde_json::to_string(&pair.twin).unwrap();
     let twin: serde_json::Value = serde_json::from_str(&twin).unwrap();

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use sendcat_actors::tree::Overran;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -54,25 +55,32 @@ pub(super) fn server_patience(config: &Config) -> Duration {
 }
 
 /// Drains everything, or exits at a second signal.
+///
+/// # Errors
+/// [`Overran`] names what did not finish in time.
 pub(super) async fn all(
     shared: &Shared,
     server: &ServerHandle,
     stop: &CancellationToken,
     signals: &mut Signals,
-) {
+) -> Result<(), Overran> {
     let drained = in_order(shared, server, stop);
     tokio::select! {
-        () = drained => {}
+        drained = drained => drained,
         () = signals.first() => std::process::exit(EXIT_INTERRUPTED),
     }
 }
 
-async fn in_order(shared: &Shared, server: &ServerHandle, stop: &CancellationToken) {
+async fn in_order(
+    shared: &Shared,
+    server: &ServerHandle,
+    stop: &CancellationToken,
+) -> Result<(), Overran> {
     tracing::info!("draining");
     shared.draining.store(true, Ordering::Release);
     tokio::time::sleep(shared.config.lame_duck).await;
     // Shards on HTTP workers save now: their threads end with the server.
-    shared.tree.drain_shards(ACTORS_DEADLINE).await;
+    let shards = shared.tree.drain_shards(ACTORS_DEADLINE).await;
     let out_of_time = async {
         tokio::time::sleep(shared.config.drain).await;
         stop.cancel();
@@ -84,6 +92,7 @@ async fn in_order(shared: &Shared, server: &ServerHandle, stop: &CancellationTok
     }
     // Answers without a reader do not keep the server.
     stop.cancel();
-    shared.tree.drain(ACTORS_DEADLINE).await;
+    let rest = shared.tree.drain(ACTORS_DEADLINE).await;
     tracing::info!("drained");
+    shards.and(rest)
 }

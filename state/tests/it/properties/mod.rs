@@ -9,6 +9,7 @@ mod circuit;
 mod claims;
 mod jobs;
 mod rates;
+mod restarts;
 mod snapshots;
 mod stream;
 
