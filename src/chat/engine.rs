@@ -22,6 +22,7 @@ use sendcat_state::key::{ProviderId, TimedId};
 use sendcat_state::threads::{
     self, BeginTurn, Ending, Message, Role, ThreadLimits, ThreadRefusal, Trigger,
 };
+use sendcat_state::timestamp::Timestamp;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -98,6 +99,7 @@ impl From<ThreadRefusal> for ChatRefusal {
         match refusal {
             ThreadRefusal::Forbidden => ErrorCode::Forbidden.into(),
             ThreadRefusal::NotFound(_) => ErrorCode::NotFound.into(),
+            ThreadRefusal::Taken => ErrorCode::Conflict.into(),
             ThreadRefusal::Full(what) => Self {
                 sentence: Some(format!("There is no room for more {what}; delete some first.")),
                 ..ErrorCode::Conflict.into()
@@ -178,15 +180,17 @@ impl Engine {
         }
         let slot = slot.map_err(|error| ChatRefusal::from(&error))?;
         self.check_circuit()?;
-        let opening = self.open(thread_id.as_str());
-        let (history, writer) = tokio::join!(self.store_question(&ask), opening);
+        // One moment for both: an answer never begins before its thread was founded.
+        let now = self.parts.clock.now();
+        let opening = self.open(thread_id.as_str(), now);
+        let (history, writer) = tokio::join!(self.store_question(&ask, now), opening);
         let (history, writer) = (history?, writer?);
         self.start(ask, history, writer, slot).await
     }
 
     /// Opens the log of a new answer.
-    async fn open(&self, thread_id: &str) -> Result<AnswerWriter, ChatRefusal> {
-        let id = TimedId::new(self.parts.clock.now(), getrandom::u64().unwrap_or_default());
+    async fn open(&self, thread_id: &str, now: Timestamp) -> Result<AnswerWriter, ChatRefusal> {
+        let id = TimedId::new(now, getrandom::u64().unwrap_or_default());
         let opened = self.parts.answers.open(thread_id, id, fixed::STREAM_LOG_BYTES_MAX).await;
         opened.map_err(|error| match error {
             OpenError::TooMany => ErrorCode::Overloaded.into(),
@@ -213,8 +217,7 @@ impl Engine {
     }
 
     /// Puts the question on disk; the answer is the conversation as the model is to see it.
-    async fn store_question(&self, ask: &Ask) -> Result<Vec<Message>, ChatRefusal> {
-        let now = self.parts.clock.now();
+    async fn store_question(&self, ask: &Ask, now: Timestamp) -> Result<Vec<Message>, ChatRefusal> {
         let request = &ask.request;
         let message = |message: &wire::ChatMessage| Message {
             id: message.id.clone().unwrap_or_else(|| new_id("msg", self)),

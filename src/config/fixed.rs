@@ -33,12 +33,20 @@ pub const DEAD_LETTERS_MAX: usize = 10_000;
 pub const THREADS_PER_OWNER_MAX: usize = 1000;
 /// Evidence rows that one owner may have.
 pub const EVIDENCE_PER_OWNER_MAX: usize = 10_000;
+/// Favorites that one owner may have.
+pub const FAVORITES_PER_OWNER_MAX: usize = 1000;
+/// Packages that one owner may have.
+pub const PACKAGES_PER_OWNER_MAX: usize = 1000;
+/// Bytes of one record's data, or of one owner's preferences, as compact JSON.
+pub const RECORD_BYTES_MAX: usize = 16 * 1024;
 /// Messages that one thread may have.
 pub const MESSAGES_PER_THREAD_MAX: usize = 2000;
 /// Items of a page unless asked otherwise.
 pub const PAGE_DEFAULT: usize = 20;
 /// Items of a page at most.
 pub const PAGE_MAX: usize = 100;
+/// Bytes of texts and parts after which a page of messages ends early.
+pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// How long equal limiter events count as one.
 pub const EVENT_DEDUPE: Duration = Duration::from_secs(5);

@@ -107,6 +107,20 @@ pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, BodyError> {
     }
 }
 
+/// The body's member `name` as an object.
+///
+/// # Errors
+/// [`BodyError::Shape`] if it is not there or is another kind of value.
+pub(super) fn object_of(
+    members: &mut Map<String, Value>,
+    name: &str,
+) -> Result<Map<String, Value>, BodyError> {
+    match members.remove(name) {
+        Some(Value::Object(object)) => Ok(object),
+        Some(_) | None => Err(BodyError::shape(name, "a JSON object")),
+    }
+}
+
 /// The member's text, if it is there and is a string that is not empty.
 pub(super) fn text_of(members: &Map<String, Value>, name: &str) -> Option<String> {
     members.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)

@@ -23,7 +23,7 @@ use crate::contract::code::ErrorCode;
 use crate::contract::headers::{self, Quota, rate_limit_fields};
 
 /// Where faults are armed; they do not strike there.
-const FAULTS_PATH: &str = "/ops/faults";
+pub(super) const FAULTS_PATH: &str = "/ops/faults";
 
 /// A request on its way through its guards to its handler.
 pub struct Call {

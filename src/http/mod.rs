@@ -12,6 +12,8 @@ pub mod health;
 pub mod ops;
 pub mod ops_snapshot;
 pub mod page;
+pub mod pages;
+pub mod records;
 pub mod respond;
 pub mod routes;
 pub mod sessions;

@@ -8,8 +8,8 @@ use sendcat_state::key::InboxSource;
 
 use super::Shared;
 use super::dispatch::Call;
+use super::pages::{limit_of, wrong};
 use super::respond::{self, Refusal};
-use super::threads::{limit_of, wrong};
 use crate::contract::body::{BodyError, parse_object};
 use crate::contract::code::ErrorCode;
 use crate::contract::{ops, rfc3339};

@@ -161,6 +161,17 @@ pub fn json(body: &impl Serialize) -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body)
 }
 
+/// The success of a request that made something.
+pub fn created(body: &impl Serialize) -> HttpResponse {
+    HttpResponse::Created().insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+}
+
+/// The refusal of whoever has as many of something as there may be.
+pub fn full(what: &str) -> Refusal {
+    let sentence = format!("There is no room for more {what}; delete some first.");
+    Refusal::from(ErrorCode::Conflict).saying(sentence)
+}
+
 /// A success without a body.
 pub fn no_content() -> HttpResponse {
     HttpResponse::NoContent().finish()

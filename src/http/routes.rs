@@ -3,6 +3,8 @@
 //! The guards stand in the order they are asked; the first that refuses answers. The codes are all
 //! that a route may answer: each is produced by a test.
 
+mod owned;
+
 use actix_web::{HttpResponse, web};
 use futures_util::future::LocalBoxFuture;
 use sendcat_state::key::Bucket;
@@ -10,7 +12,7 @@ use sendcat_state::key::Bucket;
 use super::Worker;
 use super::dispatch::{Call, dispatch};
 use super::respond::Refusal;
-use super::{chat, gmail, health, ops, ops_snapshot, page, sessions, threads, whatsapp};
+use super::{chat, gmail, health, ops, ops_snapshot, page, sessions, whatsapp};
 use crate::contract::code::ErrorCode as Code;
 
 /// What stands before a handler.
@@ -49,6 +51,7 @@ pub enum BodyLimit {
 pub type Handler = fn(Call) -> LocalBoxFuture<'static, Result<HttpResponse, Refusal>>;
 
 /// One route.
+#[derive(Clone, Copy)]
 pub struct Route {
     /// Its method.
     pub method: &'static str,
@@ -71,7 +74,10 @@ macro_rules! handler {
 }
 
 const OPERATOR: &[Guard] = &[Guard::Operator, Guard::Method];
-const OPERATOR_CODES: &[Code] = &[Code::NotFound, Code::Unauthorized, Code::MethodNotAllowed];
+const OPERATOR_CODES: &[Code] =
+    &[Code::NotFound, Code::Unauthorized, Code::MethodNotAllowed, Code::InternalError];
+/// No fault strikes where faults are armed.
+const FAULTS_CODES: &[Code] = &[Code::NotFound, Code::Unauthorized, Code::MethodNotAllowed];
 
 const CHAT_CODES: &[Code] = &[
     Code::Forbidden,
@@ -106,15 +112,27 @@ const WEBHOOK_CODES: &[Code] = &[
     Code::PayloadTooLarge,
     Code::RequestTimeout,
     Code::Forbidden,
-    Code::Misconfigured,
     Code::InvalidJson,
     Code::InvalidRequest,
+    Code::Overloaded,
     Code::StorageUnavailable,
     Code::InternalError,
 ];
 
 /// The table. Rows of one path stand together.
-pub const ROUTES: &[Route] = &[
+pub const ROUTES: &[Route] = &joined::<{ OWN.len() + owned::ROWS.len() }>(OWN, owned::ROWS);
+
+const fn joined<const ROWS: usize>(first: &[Route], second: &[Route]) -> [Route; ROWS] {
+    let mut all = [first[0]; ROWS];
+    let mut at = 0;
+    while at < ROWS {
+        all[at] = if at < first.len() { first[at] } else { second[at - first.len()] };
+        at += 1;
+    }
+    all
+}
+
+const OWN: &[Route] = &[
     Route {
         method: "POST",
         path: "/api/chat",
@@ -136,21 +154,13 @@ pub const ROUTES: &[Route] = &[
         cors: true,
         guards: &[Guard::Origin, Guard::Method, Guard::IpLimit(Bucket::AnonIp)],
         handler: handler!(sessions::post),
-        codes: &[Code::Forbidden, Code::MethodNotAllowed, Code::RateLimited, Code::Misconfigured],
-    },
-    Route {
-        method: "GET",
-        path: "/api/threads/{id}/messages",
-        cors: true,
-        guards: &[Guard::Origin, Guard::Method, Guard::Bearer],
-        handler: handler!(threads::messages),
         codes: &[
             Code::Forbidden,
             Code::MethodNotAllowed,
-            Code::Unauthorized,
-            Code::InvalidRequest,
-            Code::NotFound,
-            Code::StorageUnavailable,
+            Code::RateLimited,
+            Code::Misconfigured,
+            Code::Overloaded,
+            Code::InternalError,
         ],
     },
     Route {
@@ -185,7 +195,7 @@ pub const ROUTES: &[Route] = &[
         cors: false,
         guards: &[Guard::Method],
         handler: handler!(whatsapp::verify),
-        codes: &[Code::Forbidden],
+        codes: &[Code::Forbidden, Code::MethodNotAllowed, Code::Overloaded, Code::InternalError],
     },
     Route {
         method: "GET",
@@ -193,7 +203,7 @@ pub const ROUTES: &[Route] = &[
         cors: false,
         guards: &[Guard::Method],
         handler: handler!(page::chat),
-        codes: &[Code::NotFound, Code::MethodNotAllowed],
+        codes: &[Code::NotFound, Code::MethodNotAllowed, Code::InternalError],
     },
     Route {
         method: "GET",
@@ -209,7 +219,7 @@ pub const ROUTES: &[Route] = &[
         cors: false,
         guards: &[Guard::Method],
         handler: handler!(health::readyz),
-        codes: &[Code::MethodNotAllowed],
+        codes: &[Code::MethodNotAllowed, Code::InternalError],
     },
     Route {
         method: "GET",
@@ -231,6 +241,7 @@ pub const ROUTES: &[Route] = &[
             Code::MethodNotAllowed,
             Code::InvalidRequest,
             Code::StorageUnavailable,
+            Code::InternalError,
         ],
     },
     Route {
@@ -239,7 +250,13 @@ pub const ROUTES: &[Route] = &[
         cors: false,
         guards: OPERATOR,
         handler: handler!(ops_snapshot::get),
-        codes: &[Code::NotFound, Code::Unauthorized, Code::MethodNotAllowed, Code::InvalidRequest],
+        codes: &[
+            Code::NotFound,
+            Code::Unauthorized,
+            Code::MethodNotAllowed,
+            Code::InvalidRequest,
+            Code::InternalError,
+        ],
     },
     Route {
         method: "GET",
@@ -247,7 +264,7 @@ pub const ROUTES: &[Route] = &[
         cors: false,
         guards: OPERATOR,
         handler: handler!(ops::faults),
-        codes: OPERATOR_CODES,
+        codes: FAULTS_CODES,
     },
     Route {
         method: "POST",
@@ -261,6 +278,7 @@ pub const ROUTES: &[Route] = &[
             Code::MethodNotAllowed,
             Code::UnsupportedMediaType,
             Code::PayloadTooLarge,
+            Code::RequestTimeout,
             Code::InvalidJson,
             Code::InvalidRequest,
         ],
@@ -271,7 +289,7 @@ pub const ROUTES: &[Route] = &[
         cors: false,
         guards: OPERATOR,
         handler: handler!(ops::clear_faults),
-        codes: OPERATOR_CODES,
+        codes: FAULTS_CODES,
     },
 ];
 
@@ -312,6 +330,7 @@ pub fn allowed(routes: &[Route]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::dispatch::FAULTS_PATH;
 
     #[test]
     fn rows_of_one_path_stand_together() {
@@ -320,6 +339,43 @@ mod tests {
         paths.sort_unstable();
         paths.dedup();
         assert_eq!(paths.len(), count);
+    }
+
+    /// What a row answers because of what stands before it.
+    fn by_guards(route: &Route) -> Vec<Code> {
+        let mut codes = Vec::new();
+        if route.path != FAULTS_PATH {
+            codes.push(Code::InternalError);
+        }
+        if route.path.starts_with("/api/") {
+            // While the process drains.
+            codes.push(Code::Overloaded);
+        }
+        for guard in route.guards {
+            codes.extend_from_slice(match guard {
+                Guard::Origin => &[Code::Forbidden],
+                Guard::Method => &[Code::MethodNotAllowed],
+                Guard::IpLimit(_) | Guard::ChatLimit => &[Code::RateLimited],
+                Guard::Bearer => &[Code::Unauthorized, Code::Misconfigured],
+                Guard::Operator => &[Code::NotFound, Code::Unauthorized],
+                Guard::Json => &[Code::UnsupportedMediaType],
+                Guard::Body(_) => &[Code::PayloadTooLarge, Code::RequestTimeout],
+            });
+        }
+        codes
+    }
+
+    #[test]
+    fn every_row_lists_the_codes_of_its_guards_and_none_twice() {
+        for route in ROUTES {
+            let name = format!("{} {}", route.method, route.path);
+            for code in by_guards(route) {
+                assert!(route.codes.contains(&code), "{name} lacks {code}");
+            }
+            for (at, code) in route.codes.iter().enumerate() {
+                assert!(!route.codes[..at].contains(code), "{name} lists {code} twice");
+            }
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! a loop. Read in this order: [`machine`] (the shape of all of them), [`timestamp`] and [`key`];
 //! then one concern at a time: [`rate_window`] and [`rate_shard`], [`circuit_breaker`],
 //! [`bulkhead`], [`idempotency`], [`job`] and [`job_queue`], [`stream_log`] and [`live_answers`],
-//! [`threads`]; what supervision counts with: [`restart_intensity`], [`backoff`]; and how it all is
-//! kept: [`snapshot`], [`store`].
+//! [`records`] and [`threads`]; what supervision counts with: [`restart_intensity`], [`backoff`];
+//! and how it all is kept: [`snapshot`], [`store`].
 
 pub mod backoff;
 pub mod bulkhead;
@@ -19,6 +19,7 @@ pub mod live_answers;
 pub mod machine;
 pub mod rate_shard;
 pub mod rate_window;
+pub mod records;
 pub mod restart_intensity;
 pub mod snapshot;
 pub mod store;

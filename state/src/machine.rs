@@ -106,11 +106,19 @@ pub enum Table {
     Evidence = 6,
     /// Owners: who → how much they own.
     Owners = 7,
+    /// Favorites: owner and identifier → what was kept.
+    Favorites = 8,
+    /// Packages: owner and identifier → what was put together.
+    Packages = 9,
+    /// Preferences: owner → how they want things.
+    Preferences = 10,
+    /// Threads by owner: owner, when founded, identifier → nothing; the thread's row has the rest.
+    OwnedThreads = 11,
 }
 
 impl Table {
     /// Every table, in the order of their numbers on disk.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::Claims,
         Self::Events,
         Self::EventBodies,
@@ -118,6 +126,10 @@ impl Table {
         Self::Messages,
         Self::Evidence,
         Self::Owners,
+        Self::Favorites,
+        Self::Packages,
+        Self::Preferences,
+        Self::OwnedThreads,
     ];
 }
 

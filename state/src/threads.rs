@@ -13,8 +13,17 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::key::TimedId;
 use crate::machine::{Order, ReadError, RecordWrite, Records, Scan, Table};
+use crate::records::{decode, decoded};
 use crate::timestamp::Timestamp;
+
+mod listing;
+
+pub use listing::{
+    MessagePage, NewThread, Thread, ThreadPage, create, delete, get, message_page, owned_page,
+    rename,
+};
 
 /// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,16 +80,9 @@ pub struct ThreadRow {
     pub next: u64,
     /// How many messages it holds.
     pub messages: u64,
-}
-
-/// How much someone owns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct OwnerRow {
-    /// Threads.
-    pub threads: u64,
-    /// Pieces of evidence.
-    pub evidence: u64,
+    /// What it is called: what its owner said, or its first question's beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
 }
 
 /// How much anyone may own.
@@ -128,6 +130,9 @@ pub enum ThreadRefusal {
     /// It belongs to somebody else.
     #[error("the thread belongs to another owner")]
     Forbidden,
+    /// There is a thread of that name, and it is the caller's own.
+    #[error("there is a thread of that name already")]
+    Taken,
     /// There is no such thread or message.
     #[error("there is no such {0}")]
     NotFound(&'static str),
@@ -163,26 +168,17 @@ pub fn begin_turn(
 }
 
 fn found(records: &dyn Records, now: Timestamp, turn: &BeginTurn) -> Written<Vec<Message>> {
-    let mut owner = owner_row(records, &turn.owner)?;
-    if owner.threads >= turn.limits.threads {
-        return Err(ThreadRefusal::Full("threads"));
-    }
-    owner.threads += 1;
-    let row = ThreadRow {
-        owner: turn.owner.clone(),
-        created_at: now,
-        updated_at: now,
-        next: 0,
-        messages: 0,
-    };
-    let mut change = Rewrite { thread_id: &turn.thread_id, row, writes: Vec::new() };
+    let BeginTurn { owner, thread_id, limits, .. } = turn;
+    let title = turn.messages.iter().find(|message| message.role == Role::User);
+    let title = title.and_then(|question| listing::title_of(&question.text));
+    let (row, writes) = listing::founded(records, now, owner, thread_id, *limits, title)?;
+    let mut change = Rewrite { thread_id, row, writes };
     let kept = turn.messages.iter().filter(|message| !message.text.is_empty());
     let history: Vec<_> = kept.cloned().collect();
     for message in &history {
         change.append(message);
     }
-    change.writes.push(RecordWrite::put(Table::Owners, turn.owner.as_bytes(), &owner));
-    change.finish(now, turn.limits, history)
+    change.finish(now, *limits, history)
 }
 
 fn go_on(
@@ -222,8 +218,8 @@ fn go_on(
 /// Stores an answer at the end of its owner's thread.
 ///
 /// # Errors
-/// [`ThreadRefusal::NotFound`] if the thread was deleted meanwhile, also if somebody else has
-/// founded one of its name since.
+/// [`ThreadRefusal::NotFound`] if the thread was deleted after the answer began, also if one of its
+/// name was founded since, by whomever.
 pub fn append_answer(
     records: &dyn Records,
     now: Timestamp,
@@ -232,6 +228,7 @@ pub fn append_answer(
     answer: &Message,
 ) -> Written<()> {
     let row = thread(records, thread_id)?.filter(|row| row.owner == owner);
+    let row = row.filter(|row| began(answer).is_none_or(|began| row.created_at <= began));
     let row = row.ok_or(ThreadRefusal::NotFound("thread"))?;
     let mut change = Rewrite { thread_id, row, writes: Vec::new() };
     change.append(answer);
@@ -239,43 +236,10 @@ pub fn append_answer(
     Ok(((), change.into_writes()))
 }
 
-/// One page of a thread's messages, oldest first, and the cursor of the next page.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MessagePage {
-    /// The messages.
-    pub items: Vec<Message>,
-    /// What to hand in for the next page; `None` at the end.
-    pub next: Option<u64>,
-}
-
-/// Reads a page of messages beyond number `after`.
-///
-/// # Errors
-/// [`ThreadRefusal::NotFound`] for an unknown thread, [`ThreadRefusal::Forbidden`] for another's.
-pub fn message_page(
-    records: &dyn Records,
-    owner: &str,
-    thread_id: &str,
-    after: Option<u64>,
-    limit: usize,
-) -> Result<MessagePage, ThreadRefusal> {
-    let row = thread(records, thread_id)?.ok_or(ThreadRefusal::NotFound("thread"))?;
-    if row.owner != owner {
-        return Err(ThreadRefusal::Forbidden);
-    }
-    let beyond = after.map(|seq| message_key(thread_id, seq));
-    let prefix = messages_prefix(thread_id);
-    let scan = Scan {
-        prefix: &prefix,
-        beyond: beyond.as_deref(),
-        order: Order::Ascending,
-        limit: limit.saturating_add(1),
-    };
-    let mut rows = read_messages(records, scan)?;
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows.last().map(|(seq, _)| *seq).filter(|_| more);
-    Ok(MessagePage { items: rows.into_iter().map(|(_, message)| message).collect(), next })
+/// When an answer began: its identifier is `msg_` and a [`TimedId`] of the turn that asked for it,
+/// which is never before the thread was founded. `None` for an identifier that a client made up.
+fn began(answer: &Message) -> Option<Timestamp> {
+    Some(answer.id.strip_prefix("msg_")?.parse::<TimedId>().ok()?.made_at())
 }
 
 /// Whose thread it is; `None` if there is none of that name.
@@ -337,10 +301,6 @@ fn thread(records: &dyn Records, thread_id: &str) -> Result<Option<ThreadRow>, R
     decoded(records.get(Table::Threads, thread_id.as_bytes())?)
 }
 
-fn owner_row(records: &dyn Records, owner: &str) -> Result<OwnerRow, ReadError> {
-    Ok(decoded(records.get(Table::Owners, owner.as_bytes())?)?.unwrap_or_default())
-}
-
 fn messages(records: &dyn Records, thread_id: &str) -> Result<Vec<(u64, Message)>, ReadError> {
     let prefix = messages_prefix(thread_id);
     let scan = Scan { prefix: &prefix, beyond: None, order: Order::Ascending, limit: usize::MAX };
@@ -365,12 +325,4 @@ fn messages_prefix(thread_id: &str) -> Vec<u8> {
 
 fn message_key(thread_id: &str, seq: u64) -> Vec<u8> {
     [messages_prefix(thread_id).as_slice(), &seq.to_be_bytes()].concat()
-}
-
-fn decoded<T: serde::de::DeserializeOwned>(found: Option<Vec<u8>>) -> Result<Option<T>, ReadError> {
-    found.as_deref().map(decode).transpose()
-}
-
-fn decode<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T, ReadError> {
-    serde_json::from_slice(value).map_err(|error| ReadError(format!("a row: {error}")))
 }

@@ -49,6 +49,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "machine",
             "rate_shard",
             "rate_window",
+            "records",
             "threads",
             "timestamp",
             "Invariant",
@@ -94,6 +95,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "sha2",
             "subtle",
             "thiserror",
+            "utoipa",
         ],
     },
     Room {
@@ -189,6 +191,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "tokio",
             "tokio_util",
             "tracing",
+            "utoipa",
         ],
     },
     Room {

@@ -2,14 +2,18 @@
 //! journal's thread does it.
 
 use sendcat_state::machine::{Order, RecordWrite, Scan, Table};
+use sendcat_state::records::OwnerRow;
 use sendcat_state::store::memory::{MemoryDisk, MemoryStore};
 use sendcat_state::store::{Commit, Store};
 use sendcat_state::threads::{
-    BeginTurn, Ending, Message, OwnerRow, Role, ThreadLimits, ThreadRefusal, ThreadRow, Trigger,
+    BeginTurn, Ending, Message, Role, ThreadLimits, ThreadRefusal, ThreadRow, Trigger,
     append_answer, begin_turn, message_page, owner_of,
 };
 
 use crate::properties::at;
+
+/// More bytes than any page here has.
+const MUCH: usize = 1 << 20;
 
 const ROOMY: ThreadLimits = ThreadLimits { threads: 10, messages: 100 };
 
@@ -96,7 +100,7 @@ impl Desk {
 
     /// The identifiers stored in a thread.
     fn stored(&self, thread_id: &str) -> Vec<String> {
-        let page = message_page(&*self.store.reader(), "ann", thread_id, None, 1000);
+        let page = message_page(&*self.store.reader(), "ann", thread_id, None, 1000, MUCH);
         page.expect("Ann's").items.into_iter().map(|message| message.id).collect()
     }
 
@@ -126,6 +130,7 @@ fn an_unknown_thread_is_founded_with_the_texts_it_is_told() {
         updated_at: at(10),
         next: 3,
         messages: 3,
+        title: Some("one?".into()),
     };
     assert_eq!(desk.row("t"), row);
     assert_eq!(desk.threads_of("ann"), 1);
@@ -165,7 +170,7 @@ fn a_message_sent_again_replaces_itself() {
     }
     assert_eq!(desk.stored("t"), ["q1", "a1", "q2"]);
     assert_eq!(desk.row("t").messages, 3);
-    let page = message_page(&*desk.store.reader(), "ann", "t", None, 9).unwrap();
+    let page = message_page(&*desk.store.reader(), "ann", "t", None, 9, MUCH).unwrap();
     assert_eq!(page.items[2].text, "two, please?");
 }
 
@@ -216,9 +221,9 @@ fn another_owners_thread_is_forbidden_and_stays_as_it_was() {
     let foreign = submit("bob", "t", &[user("q", "mine?")]);
     let forbidden = "the thread belongs to another owner";
     assert_eq!(desk.begin(&foreign).unwrap_err(), forbidden);
-    let page = message_page(&*desk.store.reader(), "bob", "t", None, 9);
+    let page = message_page(&*desk.store.reader(), "bob", "t", None, 9, MUCH);
     assert!(matches!(page, Err(ThreadRefusal::Forbidden)));
-    let unknown = message_page(&*desk.store.reader(), "bob", "other", None, 9);
+    let unknown = message_page(&*desk.store.reader(), "bob", "other", None, 9, MUCH);
     assert!(matches!(unknown, Err(ThreadRefusal::NotFound("thread"))));
     assert_eq!(desk.stored("t").len(), 4);
     assert_eq!(desk.threads_of("bob"), 0);
@@ -293,7 +298,7 @@ fn pages_show_every_message_once_and_end() {
     // A thread whose name begins with this one's must not show up in it.
     desk.begin(&submit("ann", "t-2", &[user("other", "?")])).unwrap();
     let page = |after, limit| {
-        let page = message_page(&*desk.store.reader(), "ann", "t", after, limit).unwrap();
+        let page = message_page(&*desk.store.reader(), "ann", "t", after, limit, MUCH).unwrap();
         (page.items.into_iter().map(|each| each.id).collect::<Vec<_>>(), page.next)
     };
     let ids = |numbers: std::ops::Range<u64>| numbers.map(|n| format!("q{n}")).collect::<Vec<_>>();
@@ -308,10 +313,10 @@ fn pages_show_every_message_once_and_end() {
 #[test]
 fn a_page_goes_on_after_a_message_that_was_dropped_meanwhile() {
     let mut desk = Desk::with_two_turns();
-    let first = message_page(&*desk.store.reader(), "ann", "t", None, 2).unwrap();
+    let first = message_page(&*desk.store.reader(), "ann", "t", None, 2, MUCH).unwrap();
     assert_eq!(first.next, Some(1));
     desk.begin(&edit("t", "q1", user("q9", "else?"))).unwrap();
-    let rest = message_page(&*desk.store.reader(), "ann", "t", first.next, 2).unwrap();
+    let rest = message_page(&*desk.store.reader(), "ann", "t", first.next, 2, MUCH).unwrap();
     assert_eq!(rest.items.iter().map(|each| each.id.as_str()).collect::<Vec<_>>(), ["q9"]);
 }
 

@@ -5,6 +5,9 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use sendcat_state::machine::RecordWrite;
+use sendcat_state::store::sled::SledStore;
+use sendcat_state::store::{Commit, Store as _};
 use tempfile::TempDir;
 
 /// How long a process may take to listen: debug builds on a busy machine are slow.
@@ -37,6 +40,14 @@ impl Setup {
     /// The same, with several knobs.
     pub(crate) fn with_all(mut self, knobs: impl IntoIterator<Item = (String, String)>) -> Self {
         self.knobs.extend(knobs);
+        self
+    }
+
+    /// Writes these records into the state before the process starts, as an earlier one would have.
+    pub(crate) fn with_records(self, writes: Vec<RecordWrite>) -> Self {
+        let mut store = SledStore::open(&self.data.path().join("state")).unwrap();
+        store.apply(&[Commit { change: None, writes }]).unwrap();
+        store.sync().unwrap();
         self
     }
 
