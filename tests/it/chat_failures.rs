@@ -163,7 +163,7 @@ fn a_provider_that_accepts_no_connection_has_its_own_clock() {
 }
 
 /// A listener whose queue is full, so that the next connection is never made.
-fn full_listener() -> (Vec<Box<dyn std::any::Any>>, String) {
+pub(crate) fn full_listener() -> (Vec<Box<dyn std::any::Any>>, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let listener: TcpListener = runtime.block_on(async {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();

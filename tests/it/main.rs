@@ -9,6 +9,7 @@ mod chat_stream;
 mod config_refusals;
 mod cors;
 mod disk;
+mod every_code;
 mod faults;
 mod gmail_push;
 mod health;

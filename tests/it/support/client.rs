@@ -5,6 +5,7 @@ use std::future::Future;
 use reqwest::{Client, Method, RequestBuilder};
 
 use super::answer::Answer;
+use super::documented;
 use super::server::Server;
 
 /// Runs a test's own async part.
@@ -65,7 +66,13 @@ impl Caller {
     }
 }
 
-/// Sends a request and reads its whole answer.
+/// Sends a request and reads its whole answer, whose code must be one that its route lists.
 pub(crate) async fn answer(request: RequestBuilder) -> Answer {
-    Answer::of(request.send().await.expect("the server answers")).await
+    let (client, request) = request.build_split();
+    let request = request.expect("the test wrote a request");
+    let (method, path) = (request.method().clone(), request.url().path().to_owned());
+    let response = client.execute(request).await.expect("the server answers");
+    let answer = Answer::of(response).await;
+    documented::check(method.as_str(), &path, answer.code());
+    answer
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod client;
+pub(crate) mod documented;
 pub(crate) mod exchange;
 pub(crate) mod expected;
 pub(crate) mod raw;
