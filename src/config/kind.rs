@@ -32,6 +32,8 @@ pub enum Kind {
     Url,
     /// Texts by comma.
     List,
+    /// One or more of these words, by comma.
+    Words(&'static [&'static str]),
     /// Origins by comma.
     Origins,
     /// Networks by comma, in CIDR form.
@@ -75,7 +77,7 @@ impl Kind {
             Self::Millis(..) | Self::MillisOrOff(..) => "ms",
             Self::Minutes(..) => "min",
             Self::Text | Self::Path | Self::Secret | Self::Secrets | Self::Url => "",
-            Self::List | Self::Origins | Self::Networks | Self::Sources => "",
+            Self::List | Self::Words(_) | Self::Origins | Self::Networks | Self::Sources => "",
             Self::Address | Self::Choice(_) => "",
         }
     }
@@ -93,6 +95,7 @@ impl Kind {
             Self::MillisOrOff(..) | Self::Minutes(..) | Self::Choice(_) | Self::Address => true,
             Self::List | Self::Origins | Self::Networks | Self::Sources => true,
             Self::Text | Self::Path | Self::Secret | Self::Secrets | Self::Url => false,
+            Self::Words(_) => false,
         }
     }
 
@@ -110,6 +113,9 @@ impl Kind {
             Self::Secrets => "one or more secrets, separated by commas".into(),
             Self::Url => "an address such as https://host/path, without user, query or #".into(),
             Self::List => "texts separated by commas".into(),
+            Self::Words(words) => {
+                format!("one or more of {}, separated by commas", words.join(", "))
+            }
             Self::Origins => "origins such as https://host:port, separated by commas".into(),
             Self::Networks => "networks such as 10.0.0.0/8, separated by commas".into(),
             Self::Sources => {
@@ -137,6 +143,11 @@ impl Kind {
             }
             Self::Url => service(text).map(Value::Text),
             Self::List => Some(Value::List(items(text))),
+            Self::Words(words) => {
+                let items = items(text);
+                let known = items.iter().all(|item| words.contains(&item.as_str()));
+                (known && !items.is_empty()).then_some(Value::List(items))
+            }
             Self::Origins => {
                 items(text).iter().map(|item| origin(item)).collect::<Option<_>>().map(Value::List)
             }

@@ -153,7 +153,7 @@ fn counts_and_times_have_the_promised_ranges() {
             Kind::Count(min, max) => assert!(min == 1 && max <= 1_000_000_000, "{}", knob.name),
             Kind::Bytes(..) | Kind::Minutes(..) | Kind::Text | Kind::Path | Kind::Secret => {}
             Kind::Secrets | Kind::Url | Kind::List | Kind::Origins | Kind::Networks => {}
-            Kind::Sources | Kind::Address | Kind::Choice(_) => {}
+            Kind::Sources | Kind::Address | Kind::Choice(_) | Kind::Words(_) => {}
         }
     }
     let max = find("RATE_LIMIT_CHAT_STREAM_MAX").unwrap().kind;

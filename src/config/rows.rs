@@ -4,7 +4,7 @@
 
 use super::kind::Kind::{
     self, Address, Bytes, Choice, Count, List, Minutes, Networks, Origins, Path, Secret, Secrets,
-    Sources, Text, Url,
+    Sources, Text, Url, Words,
 };
 use super::knobs::{COUNT, HEADER_FORMS, LONG, MANY, MILLIS, MILLIS_OR_NONE, PLACEMENTS};
 
@@ -15,6 +15,9 @@ pub(super) struct Row(
     pub(super) &'static str,
     pub(super) &'static str,
 );
+
+/// Signatures that a public key checks.
+const JWKS_ALGORITHMS: &[&str] = &["RS256", "ES256"];
 
 /// 3 MiB: what Meta may send at most (WEBHOOKS.md §1.2).
 const META_BYTES_MAX: u64 = 3 * 1024 * 1024;
@@ -193,6 +196,12 @@ pub(super) const ACCESS: &[Row] = &[
     Row("SESSION_SECRET", Secret, "-", "Signs the tokens of anonymous sessions."),
     Row("AUTH_JWT_SECRET", Secret, "-", "Checks users' tokens signed with HS256."),
     Row("AUTH_JWKS_URL", Url, "-", "Where the keys are that sign users' tokens."),
+    Row(
+        "AUTH_JWKS_ALGORITHMS",
+        Words(JWKS_ALGORITHMS),
+        "RS256,ES256",
+        "How tokens may be signed that are checked by keys from AUTH_JWKS_URL.",
+    ),
     Row("AUTH_ISSUER", Text, "-", "Who must have issued a user's token."),
     Row("AUTH_AUDIENCE", Text, "-", "Whom a user's token must be for."),
     Row("OPS_TOKEN", Secret, "-", "Opens the operators' routes; without it there are none."),

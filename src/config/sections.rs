@@ -184,6 +184,8 @@ pub struct Auth {
     pub jwt_secret: Option<Secret>,
     /// Where the keys of users' tokens are.
     pub jwks_url: Option<String>,
+    /// How such tokens may be signed: `RS256`, `ES256`.
+    pub jwks_algorithms: Vec<String>,
     /// Who must have issued a user's token.
     pub issuer: Option<String>,
     /// Whom a user's token must be for.
@@ -196,6 +198,7 @@ impl Auth {
             session_secret: from.secret("SESSION_SECRET"),
             jwt_secret: from.secret("AUTH_JWT_SECRET"),
             jwks_url: from.text("AUTH_JWKS_URL"),
+            jwks_algorithms: from.list("AUTH_JWKS_ALGORITHMS"),
             issuer: from.text("AUTH_ISSUER"),
             audience: from.text("AUTH_AUDIENCE"),
         }

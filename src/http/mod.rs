@@ -31,6 +31,7 @@ use crate::chat::engine::Engine;
 use crate::config::Config;
 use crate::inbox::Inbox;
 use guard::bearer::Auth;
+use guard::keys::KeySource;
 
 /// What every HTTP worker shares.
 pub struct Shared {
@@ -64,4 +65,6 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// Its own way to begin answers.
     pub engine: Engine,
+    /// Its own way to the keys of users' tokens, where there are any.
+    pub keys: Option<Arc<dyn KeySource>>,
 }

@@ -356,7 +356,9 @@ mod tests {
                 Guard::Origin => &[Code::Forbidden],
                 Guard::Method => &[Code::MethodNotAllowed],
                 Guard::IpLimit(_) | Guard::ChatLimit => &[Code::RateLimited],
-                Guard::Bearer => &[Code::Unauthorized, Code::Misconfigured],
+                Guard::Bearer => {
+                    &[Code::Unauthorized, Code::Misconfigured, Code::UpstreamUnavailable]
+                }
                 Guard::Operator => &[Code::NotFound, Code::Unauthorized],
                 Guard::Json => &[Code::UnsupportedMediaType],
                 Guard::Body(_) => &[Code::PayloadTooLarge, Code::RequestTimeout],

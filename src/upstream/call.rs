@@ -68,6 +68,11 @@ impl Call {
         Self { provider, method: Method::POST, url, headers, body }
     }
 
+    /// A GET of `url`.
+    pub fn get(provider: ProviderId, url: String) -> Self {
+        Self { provider, method: Method::GET, url, headers: HeaderMap::new(), body: Vec::new() }
+    }
+
     /// The same call with a secret header. A value that no header can hold is left out, and the
     /// provider refuses the call for want of it.
     #[must_use]

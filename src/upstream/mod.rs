@@ -3,6 +3,7 @@
 pub mod call;
 pub mod classify;
 pub mod error;
+pub mod jwks;
 pub mod openrouter;
 pub mod serper;
 pub mod sse;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use jsonwebtoken::DecodingKey;
 use sendcat_actors::clock::SharedClock;
 use sendcat_actors::faults::ScheduledFault;
 use sendcat_actors::journal::StoreFactory;
@@ -22,9 +24,11 @@ use crate::chat::engine::{Engine, Parts};
 use crate::chat::tools::{ToolRunner, ToolSettings, Wanted};
 use crate::config::{self, Config};
 use crate::http::guard::bearer::Auth;
+use crate::http::guard::keys::{KeySource, NoKey};
 use crate::http::{Shared, Worker};
 use crate::inbox::{Handlers, Inbox};
 use crate::upstream::call::Upstream;
+use crate::upstream::jwks::{self, Jwks};
 
 /// What holds for accepted events; the knobs leave it to us (INTERFACE.md §4, PRIMITIVES.md §4).
 const INBOX_PARTITION: PartitionRules = PartitionRules { queued_max: 100_000, running_max: 8 };
@@ -181,6 +185,25 @@ pub(super) fn shared(
 pub(super) struct Engines {
     shared: Arc<Shared>,
     parts: Arc<Parts>,
+    keys: Option<Jwks>,
+}
+
+/// The keys of users' tokens, by one thread's way out.
+struct Keys {
+    jwks: Jwks,
+    upstream: Upstream,
+}
+
+impl KeySource for Keys {
+    fn key(&self, kid: Option<String>) -> BoxFuture<'static, Result<DecodingKey, NoKey>> {
+        let (jwks, upstream) = (self.jwks.clone(), self.upstream.clone());
+        Box::pin(async move {
+            jwks.key(&upstream, kid.as_deref()).await.map_err(|error| match error {
+                jwks::NoKey::Unknown => NoKey::Unknown,
+                jwks::NoKey::Unavailable => NoKey::Unavailable,
+            })
+        })
+    }
 }
 
 impl Engines {
@@ -197,15 +220,22 @@ impl Engines {
             openrouter: config.providers.openrouter.clone(),
             stop: stop.clone(),
         };
-        Self { shared: Arc::clone(shared), parts: Arc::new(parts) }
+        let deadline = config.deadline(ProviderId::Jwks);
+        let keys = config.auth.jwks_url.clone();
+        let keys = keys.map(|url| Jwks::new(url, deadline, tree.clock.clone()));
+        Self { shared: Arc::clone(shared), parts: Arc::new(parts), keys }
     }
 
     /// An engine with connections of its own.
     pub(super) fn engine(&self) -> Result<Engine, crate::upstream::call::NoClient> {
+        Ok(Engine::new(Arc::clone(&self.parts), self.upstream()?))
+    }
+
+    /// A way out with connections of its own.
+    fn upstream(&self) -> Result<Upstream, crate::upstream::call::NoClient> {
         let tree = &self.shared.tree;
         let connect = self.shared.config.chat.connect;
-        let upstream = Upstream::new(tree.circuits.clone(), tree.bulkheads.clone(), connect)?;
-        Ok(Engine::new(Arc::clone(&self.parts), upstream))
+        Upstream::new(tree.circuits.clone(), tree.bulkheads.clone(), connect)
     }
 }
 
@@ -213,7 +243,11 @@ impl Engines {
 pub(super) fn worker(shared: &Arc<Shared>, engines: &Engines) -> Worker {
     shared.tree.adopt_worker();
     let engine = engines.engine().expect("one like it was made before the server started");
-    Worker { shared: Arc::clone(shared), engine }
+    let keys = engines.keys.clone().map(|jwks| {
+        let upstream = engines.upstream().expect("one like it was made before the server started");
+        Arc::new(Keys { jwks, upstream }) as Arc<dyn KeySource>
+    });
+    Worker { shared: Arc::clone(shared), engine, keys }
 }
 
 /// Waits until every actor runs: the line that says so must not come before.

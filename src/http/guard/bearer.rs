@@ -1,15 +1,24 @@
 //! Who calls: anonymous sessions that we minted, and users whose tokens somebody we trust signed.
 //!
-//! The algorithm is ours to choose, never the token's. A token of ours has the issuer `sendcat` and
-//! a subject that begins with `anon:`; every other issuer is a user's (INTERFACE.md §2).
+//! A token of ours has the issuer `sendcat` and a subject that begins with `anon:`; every other
+//! issuer is a user's (INTERFACE.md §2).
+//!
+//! # Always
+//! - The algorithm is ours to choose, never the token's: HS256 for a shared secret; for a key from
+//!   `AUTH_JWKS_URL` the one that its kind has, if `AUTH_JWKS_ALGORITHMS` names it. A token that
+//!   says anything else is refused, before a key is looked for.
+//! - A key that stands in a token, or where one points, is never looked at.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{
+    Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Header, Validation, decode_header,
+};
 use serde::{Deserialize, Serialize};
 
 use super::super::respond::Refusal;
-use crate::config::{self, Secret};
+use super::keys::{KeySource, NoKey};
+use crate::config;
 use crate::contract::code::ErrorCode;
 use crate::contract::rfc3339;
 use crate::contract::session::{
@@ -50,17 +59,17 @@ impl Caller {
 /// Checks and mints tokens.
 pub struct Auth {
     session: Option<Key>,
-    user: Option<UserKey>,
+    /// Of users' tokens of HS256.
+    secret: Option<DecodingKey>,
+    /// How users' tokens may be signed that a public key checks.
+    algorithms: Vec<Algorithm>,
+    /// What else holds for users' tokens.
+    users: Validation,
 }
 
 struct Key {
     sign: EncodingKey,
     verify: DecodingKey,
-}
-
-struct UserKey {
-    verify: DecodingKey,
-    validation: Validation,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,24 +91,36 @@ impl Auth {
             sign: EncodingKey::from_secret(secret.as_ref()),
             verify: DecodingKey::from_secret(secret.as_ref()),
         });
-        let user = settings.jwt_secret.as_ref().map(|secret| UserKey::new(secret, settings));
-        Self { session, user }
+        let secret = settings.jwt_secret.as_ref();
+        let secret = secret.map(|secret| DecodingKey::from_secret(secret.as_ref()));
+        let named = |algorithm: &Algorithm| {
+            let known = settings.jwks_algorithms.iter().any(|name| name.parse() == Ok(*algorithm));
+            known && settings.jwks_url.is_some()
+        };
+        let algorithms = PUBLIC_KEY_ALGORITHMS.into_iter().filter(named).collect();
+        Self { session, secret, algorithms, users: of_users(settings) }
     }
 
     /// Who presents this `Authorization` header.
     ///
     /// # Errors
-    /// `unauthorized` for a missing or bad token; `misconfigured` if nothing could check one.
-    pub fn caller(&self, authorization: Option<&str>) -> Result<Caller, Refusal> {
+    /// `unauthorized` for a missing or bad token; `misconfigured` if nothing could check one;
+    /// `upstream_unavailable` if it names a key, and no keys can be had.
+    pub async fn caller(
+        &self,
+        authorization: Option<&str>,
+        keys: Option<&dyn KeySource>,
+    ) -> Result<Caller, Refusal> {
         let Some(token) = token_of(authorization) else {
             return Err(ErrorCode::Unauthorized.into());
         };
-        if self.session.is_none() && self.user.is_none() {
+        if self.session.is_none() && self.secret.is_none() && keys.is_none() {
             return Err(ErrorCode::Misconfigured.into());
         }
-        self.anonymous(token)
-            .or_else(|| self.user(token))
-            .ok_or_else(|| ErrorCode::Unauthorized.into())
+        match self.anonymous(token) {
+            Some(caller) => Ok(caller),
+            None => self.user(token, keys).await,
+        }
     }
 
     /// A session of a new, unguessable identifier.
@@ -134,31 +155,64 @@ impl Auth {
         ours.then(|| Caller::Anonymous { session_id: session_id.to_owned() })
     }
 
-    fn user(&self, token: &str) -> Option<Caller> {
-        let key = self.user.as_ref()?;
-        let claims = verified(token, &key.verify, &key.validation)?;
+    async fn user(&self, token: &str, keys: Option<&dyn KeySource>) -> Result<Caller, Refusal> {
+        let unauthorized = || Refusal::from(ErrorCode::Unauthorized);
+        let head = decode_header(token).map_err(|_| unauthorized())?;
+        let (key, algorithm) = match (&self.secret, keys) {
+            (Some(secret), _) if head.alg == Algorithm::HS256 => (secret.clone(), head.alg),
+            (_, Some(keys)) if self.algorithms.contains(&head.alg) => {
+                let key = keys.key(head.kid).await.map_err(no_key)?;
+                let algorithm = algorithm_of(&key).ok_or_else(unauthorized)?;
+                (key, algorithm)
+            }
+            (_, _) => return Err(unauthorized()),
+        };
+        let validation = Validation { algorithms: vec![algorithm], ..self.users.clone() };
+        let claims = verified(token, &key, &validation).ok_or_else(unauthorized)?;
         let foreign = claims.iss.as_deref() != Some(SESSION_ISSUER);
         let usable = !claims.sub.is_empty() && claims.sub.len() <= MAX_SUBJECT_BYTES;
-        (foreign && usable).then_some(Caller::User { subject: claims.sub })
+        let user = (foreign && usable).then_some(Caller::User { subject: claims.sub });
+        user.ok_or_else(unauthorized)
     }
 }
 
-impl UserKey {
-    fn new(secret: &Secret, settings: &config::Auth) -> Self {
-        let mut validation = validation();
-        if let Some(issuer) = &settings.issuer {
-            validation.set_issuer(&[issuer]);
-            validation.required_spec_claims.insert("iss".to_owned());
-        }
-        match &settings.audience {
-            Some(audience) => {
-                validation.set_audience(&[audience]);
-                validation.required_spec_claims.insert("aud".to_owned());
-            }
-            None => validation.validate_aud = false,
-        }
-        Self { verify: DecodingKey::from_secret(secret.as_ref()), validation }
+/// Every algorithm of a public key that there is a knob for.
+const PUBLIC_KEY_ALGORITHMS: [Algorithm; 2] = [Algorithm::RS256, Algorithm::ES256];
+
+/// What a key of that kind signs with.
+fn algorithm_of(key: &DecodingKey) -> Option<Algorithm> {
+    match key.family() {
+        AlgorithmFamily::Rsa => Some(Algorithm::RS256),
+        AlgorithmFamily::Ec => Some(Algorithm::ES256),
+        AlgorithmFamily::Hmac | AlgorithmFamily::Ed => None,
     }
+}
+
+fn no_key(error: NoKey) -> Refusal {
+    match error {
+        NoKey::Unknown => ErrorCode::Unauthorized.into(),
+        NoKey::Unavailable => {
+            let sentence = "Your token cannot be checked right now; try again in 5 seconds.";
+            Refusal::from(ErrorCode::UpstreamUnavailable).saying(sentence)
+        }
+    }
+}
+
+/// What holds for every user's token.
+fn of_users(settings: &config::Auth) -> Validation {
+    let mut validation = validation();
+    if let Some(issuer) = &settings.issuer {
+        validation.set_issuer(&[issuer]);
+        validation.required_spec_claims.insert("iss".to_owned());
+    }
+    match &settings.audience {
+        Some(audience) => {
+            validation.set_audience(&[audience]);
+            validation.required_spec_claims.insert("aud".to_owned());
+        }
+        None => validation.validate_aud = false,
+    }
+    validation
 }
 
 fn validation() -> Validation {
@@ -183,94 +237,5 @@ pub(crate) fn token_of(authorization: Option<&str>) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn auth() -> Auth {
-        Auth::new(&config::Auth {
-            session_secret: Some(Secret::new("session-secret")),
-            jwt_secret: Some(Secret::new("user-secret")),
-            jwks_url: None,
-            issuer: Some("https://id.example".into()),
-            audience: Some("sendcat-web".into()),
-        })
-    }
-
-    fn token(secret: &str, claims: &serde_json::Value) -> String {
-        let key = EncodingKey::from_secret(secret.as_bytes());
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).unwrap()
-    }
-
-    fn caller(token: &str) -> Option<Caller> {
-        auth().caller(Some(&format!("Bearer {token}"))).ok()
-    }
-
-    /// In the year 2100.
-    const LATER: u64 = 4_102_444_800;
-
-    #[test]
-    fn a_minted_session_is_its_own_caller() {
-        let now = UNIX_EPOCH + Duration::from_secs(LATER - SESSION_SECONDS);
-        let session = auth().mint(now).unwrap();
-        let expected = Caller::Anonymous { session_id: session.session_id.clone() };
-        assert_eq!(caller(&session.token), Some(expected));
-        assert_eq!(session.expires_at, "2100-01-01T00:00:00.000Z");
-    }
-
-    #[test]
-    fn a_users_token_counts_only_whole() {
-        let good = serde_json::json!({
-            "iss": "https://id.example", "aud": ["x", "sendcat-web"], "sub": "u1", "exp": LATER,
-        });
-        let with = |name: &str, value: serde_json::Value| {
-            let mut claims = good.clone();
-            claims[name] = value;
-            token("user-secret", &claims)
-        };
-        assert_eq!(
-            caller(&token("user-secret", &good)),
-            Some(Caller::User { subject: "u1".into() })
-        );
-        assert_eq!(caller(&token("other-secret", &good)), None);
-        for (name, value) in [
-            ("iss", serde_json::json!("sendcat")),
-            ("iss", serde_json::Value::Null),
-            ("aud", serde_json::json!("other")),
-            ("exp", serde_json::json!(1)),
-            ("exp", serde_json::Value::Null),
-            ("nbf", serde_json::json!(LATER)),
-            ("sub", serde_json::json!("")),
-            ("sub", serde_json::json!("x".repeat(257))),
-        ] {
-            assert_eq!(caller(&with(name, value.clone())), None, "{name}: {value}");
-        }
-    }
-
-    #[test]
-    fn a_user_cannot_pass_for_a_session_nor_a_session_for_a_user() {
-        let claims = serde_json::json!({
-            "iss": "sendcat", "sub": "anon:00000000000000000000000000000000", "exp": LATER,
-        });
-        assert_eq!(caller(&token("user-secret", &claims)), None);
-        assert!(caller(&token("session-secret", &claims)).is_some());
-        let user = serde_json::json!({"iss": "sendcat", "sub": "u1", "exp": LATER});
-        assert_eq!(caller(&token("session-secret", &user)), None);
-    }
-
-    #[test]
-    fn the_token_does_not_choose_its_algorithm() {
-        use base64::Engine as _;
-        let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
-        let claims = format!("{{\"iss\":\"https://id.example\",\"sub\":\"u\",\"exp\":{LATER}}}");
-        let none = format!("{}.{}.", part("{\"alg\":\"none\"}"), part(&claims));
-        assert_eq!(caller(&none), None);
-        let mut header = Header::new(Algorithm::HS256);
-        header.crit = Some(vec!["exp".into()]);
-        let claims = serde_json::json!({
-            "iss": "https://id.example", "aud": "sendcat-web", "sub": "u1", "exp": LATER,
-        });
-        let key = EncodingKey::from_secret(b"user-secret");
-        let crit = jsonwebtoken::encode(&header, &claims, &key).unwrap();
-        assert_eq!(caller(&crit), None);
-    }
-}
+#[path = "bearer_tests.rs"]
+mod tests;

@@ -3,6 +3,7 @@
 pub mod bearer;
 pub mod body;
 pub mod client_ip;
+pub mod keys;
 pub mod origin;
 pub mod rate_limit;
 
@@ -27,7 +28,8 @@ pub(super) async fn check(
         Guard::Method => Ok(()),
         Guard::IpLimit(bucket) => rate_limit::by_address(call, bucket).await,
         Guard::Bearer => {
-            let caller = call.shared().auth.caller(call.field("authorization"))?;
+            let (auth, keys) = (&call.shared().auth, call.worker.keys.as_deref());
+            let caller = auth.caller(call.field("authorization"), keys).await?;
             call.caller = Some(caller);
             Ok(())
         }

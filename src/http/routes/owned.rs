@@ -31,6 +31,7 @@ macro_rules! rows {
             Code::MethodNotAllowed,
             Code::Unauthorized,
             Code::Misconfigured,
+            Code::UpstreamUnavailable,
             Code::Overloaded,
             $(Code::$code,)*
             Code::StorageUnavailable,
@@ -43,6 +44,7 @@ macro_rules! rows {
             Code::MethodNotAllowed,
             Code::Unauthorized,
             Code::Misconfigured,
+            Code::UpstreamUnavailable,
             Code::Overloaded,
             Code::UnsupportedMediaType,
             Code::PayloadTooLarge,

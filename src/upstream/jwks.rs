@@ -1,0 +1,349 @@
+//! The keys that sign users' tokens, fetched from `AUTH_JWKS_URL` and kept (WEBHOOKS.md §5.9).
+//!
+//! One set for all threads. It is fetched when there is none, when it is older than [`MAX_AGE`],
+//! and when a token names a key that is not in it; never by two callers at once, and never twice
+//! within [`COOLDOWN`], however many bad tokens come and whatever came of the last attempt. While
+//! it cannot be fetched, the old set is good for [`STALE_FOR`] after it was.
+//!
+//! # Always
+//! - Only what signs is a key: RSA of 2048 bits or more, or P-256, not marked for another use or
+//!   algorithm. Shared secrets are no keys.
+//! - A fetch goes on when the caller that began it goes away, for others wait for it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::DecodingKey;
+use sendcat_actors::clock::SharedClock;
+use sendcat_state::key::ProviderId;
+use sendcat_state::timestamp::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::call::{Call, RefusedAnswer, Upstream};
+use super::classify;
+use super::error::UpstreamError;
+
+const PROVIDER: ProviderId = ProviderId::Jwks;
+
+/// How old a set may be before it is fetched again.
+pub const MAX_AGE: Duration = Duration::from_secs(10 * 60);
+
+/// The shortest time between two attempts to fetch it.
+pub const COOLDOWN: Duration = Duration::from_secs(30);
+
+/// How old a set may be that cannot be fetched again. Longer, and a key that was taken out for a
+/// reason would be good for as long as somebody keeps us from hearing of it.
+pub const STALE_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// The largest set that is read, in bytes; real ones have a few thousand.
+const MAX_SET_BYTES: usize = 64 * 1024;
+
+/// Keys of a set that are kept at most.
+const MAX_KEYS: usize = 100;
+
+/// The shortest modulus of an RSA key, in bytes.
+const MIN_MODULUS_BYTES: usize = 256;
+
+/// Why there is no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoKey {
+    /// The set has none of that identifier.
+    Unknown,
+    /// There is no set, and none can be had now.
+    Unavailable,
+}
+
+/// The keys at one address. Cheap to clone; clones share the set.
+#[derive(Clone)]
+pub struct Jwks(Arc<Shared>);
+
+struct Shared {
+    url: String,
+    deadline: Duration,
+    clock: SharedClock,
+    kept: Mutex<Kept>,
+    /// Held by whoever fetches.
+    fetching: tokio::sync::Mutex<()>,
+}
+
+impl Jwks {
+    /// The keys at `url`, none of which is fetched before one is asked for. A fetch takes at most
+    /// `deadline`.
+    pub fn new(url: String, deadline: Duration, clock: SharedClock) -> Self {
+        let (kept, fetching) = Default::default();
+        Self(Arc::new(Shared { url, deadline, clock, kept, fetching }))
+    }
+
+    /// The key of that identifier; for a token that names none, the only key there is. Fetched
+    /// that way if it has to be.
+    ///
+    /// # Errors
+    /// [`NoKey`].
+    pub async fn key(&self, upstream: &Upstream, kid: Option<&str>) -> Result<DecodingKey, NoKey> {
+        let now = self.0.clock.now();
+        if let Found::Fresh(key) = self.0.kept().find(kid, now) {
+            return Ok(key);
+        }
+        let idle = self.0.fetching.try_lock().is_ok();
+        if !idle || self.0.kept().may_fetch(now) {
+            let (shared, upstream) = (Arc::clone(&self.0), upstream.clone());
+            let fetched = tokio::spawn(async move { shared.fetch(&upstream).await });
+            // A panic in it leaves the set as it was.
+            let _ = fetched.await;
+        }
+        match self.0.kept().find(kid, self.0.clock.now()) {
+            Found::Fresh(key) | Found::Stale(key) => Ok(key),
+            Found::NoSuchKey => Err(NoKey::Unknown),
+            Found::NoSet => Err(NoKey::Unavailable),
+        }
+    }
+}
+
+impl Shared {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fetches the set, unless somebody has while we waited for our turn.
+    async fn fetch(&self, upstream: &Upstream) {
+        let _turn = self.fetching.lock().await;
+        let now = self.clock.now();
+        {
+            let mut kept = self.kept();
+            if !kept.may_fetch(now) {
+                return;
+            }
+            kept.tried_at = Some(now);
+        }
+        let call = Call::get(PROVIDER, self.url.clone());
+        let answer = upstream.whole(call, "jwks", self.deadline, refused).await;
+        match answer.and_then(|body| read_set(&body)) {
+            Ok(keys) => {
+                let mut kept = self.kept();
+                kept.keys = keys;
+                kept.fetched_at = Some(self.clock.now());
+            }
+            Err(error) => tracing::warn!(%error, "the keys of users' tokens were not fetched"),
+        }
+    }
+}
+
+fn refused(refused: &RefusedAnswer) -> UpstreamError {
+    let wait = refused.retry_after.as_deref().and_then(classify::retry_after);
+    let malformed =
+        UpstreamError::Malformed { provider: PROVIDER, what: "a refusal with a good status" };
+    classify::status(PROVIDER, refused.status, wait).err().unwrap_or(malformed)
+}
+
+/// What was fetched, and when.
+#[derive(Default)]
+struct Kept {
+    keys: Vec<SetKey>,
+    fetched_at: Option<Timestamp>,
+    tried_at: Option<Timestamp>,
+}
+
+struct SetKey {
+    kid: Option<String>,
+    key: DecodingKey,
+}
+
+/// What a look into the set finds.
+enum Found {
+    /// The key, in a set that need not be fetched.
+    Fresh(DecodingKey),
+    /// The key, in a set that should be fetched again.
+    Stale(DecodingKey),
+    /// A set without it.
+    NoSuchKey,
+    /// No set, or one that is too old to be used at all.
+    NoSet,
+}
+
+impl Kept {
+    fn find(&self, kid: Option<&str>, now: Timestamp) -> Found {
+        let age = self.fetched_at.map(|at| now.since(at));
+        let Some(age) = age.filter(|age| *age <= STALE_FOR) else { return Found::NoSet };
+        let found = match (kid, self.keys.as_slice()) {
+            (Some(kid), keys) => keys.iter().find(|key| key.kid.as_deref() == Some(kid)),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        };
+        match found {
+            Some(SetKey { key, .. }) if age <= MAX_AGE => Found::Fresh(key.clone()),
+            Some(SetKey { key, .. }) => Found::Stale(key.clone()),
+            None => Found::NoSuchKey,
+        }
+    }
+
+    fn may_fetch(&self, now: Timestamp) -> bool {
+        self.tried_at.is_none_or(|tried| now.since(tried) >= COOLDOWN)
+    }
+}
+
+/// The keys that an answer holds; what is no key of ours is passed over.
+fn read_set(body: &[u8]) -> Result<Vec<SetKey>, UpstreamError> {
+    #[derive(Deserialize)]
+    struct Set {
+        keys: Vec<Value>,
+    }
+    let malformed = |what| UpstreamError::Malformed { provider: PROVIDER, what };
+    if body.len() > MAX_SET_BYTES {
+        return Err(malformed("more than a set of keys may have"));
+    }
+    let set: Set = serde_json::from_slice(body).map_err(|_| malformed("no set of keys"))?;
+    if set.keys.len() > MAX_KEYS {
+        return Err(malformed("more keys than a set may have"));
+    }
+    Ok(set.keys.iter().filter_map(read_key).collect())
+}
+
+fn read_key(jwk: &Value) -> Option<SetKey> {
+    let text = |name: &str| jwk[name].as_str();
+    let bytes = |name: &str| BASE64_URL_SAFE_NO_PAD.decode(text(name)?).ok();
+    let marked = |name: &str, as_what: &str| text(name).is_none_or(|value| value == as_what);
+    let key = match text("kty")? {
+        "RSA" if marked("alg", "RS256") && bytes("n")?.len() >= MIN_MODULUS_BYTES => {
+            DecodingKey::from_rsa_components(text("n")?, text("e")?)
+        }
+        "EC" if marked("alg", "ES256") && text("crv")? == "P-256" => {
+            if bytes("x")?.len() != 32 || bytes("y")?.len() != 32 {
+                return None;
+            }
+            DecodingKey::from_ec_components(text("x")?, text("y")?)
+        }
+        _ => return None,
+    };
+    let key = key.ok().filter(|_| marked("use", "sig"))?;
+    Some(SetKey { kid: text("kid").map(str::to_owned), key })
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::AlgorithmFamily;
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    fn ec(kid: Option<&str>) -> Value {
+        let point = BASE64_URL_SAFE_NO_PAD.encode([7; 32]);
+        let mut key = json!({"kty": "EC", "crv": "P-256", "x": point, "y": point});
+        if let Some(kid) = kid {
+            key["kid"] = json!(kid);
+        }
+        key
+    }
+
+    fn rsa(modulus_bytes: usize) -> Value {
+        let modulus = BASE64_URL_SAFE_NO_PAD.encode(vec![0xc7; modulus_bytes]);
+        json!({"kty": "RSA", "kid": "r", "n": modulus, "e": "AQAB"})
+    }
+
+    fn set(keys: &[Value]) -> Vec<SetKey> {
+        read_set(json!({ "keys": keys }).to_string().as_bytes()).unwrap()
+    }
+
+    fn kept(keys: &[Value]) -> Kept {
+        Kept { keys: set(keys), fetched_at: Some(at(1000)), tried_at: Some(at(1000)) }
+    }
+
+    fn word(found: &Found) -> &'static str {
+        match found {
+            Found::Fresh(_) => "fresh",
+            Found::Stale(_) => "stale",
+            Found::NoSuchKey => "no such key",
+            Found::NoSet => "no set",
+        }
+    }
+
+    #[test]
+    fn a_set_is_fresh_then_stale_then_nothing() {
+        let kept = kept(&[ec(Some("k"))]);
+        for (seconds, expected) in
+            [(1000, "fresh"), (1600, "fresh"), (1601, "stale"), (4600, "stale"), (4601, "no set")]
+        {
+            assert_eq!(word(&kept.find(Some("k"), at(seconds))), expected, "{seconds}");
+        }
+        assert_eq!(word(&kept.find(Some("other"), at(1000))), "no such key");
+        assert_eq!(word(&kept.find(Some("other"), at(4601))), "no set");
+        assert_eq!(word(&Kept::default().find(Some("k"), at(1000))), "no set");
+    }
+
+    #[test]
+    fn a_fetch_is_not_tried_again_within_the_cooldown_whatever_came_of_it() {
+        assert!(Kept::default().may_fetch(at(0)));
+        let kept = kept(&[]);
+        for (seconds, may) in [(1000, false), (1029, false), (1030, true)] {
+            assert_eq!(kept.may_fetch(at(seconds)), may, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_names_no_key_is_checked_by_the_only_one() {
+        let find = |keys: &[Value]| word(&kept(keys).find(None, at(1000)));
+        assert_eq!(find(&[ec(Some("a"))]), "fresh");
+        assert_eq!(find(&[ec(None)]), "fresh");
+        assert_eq!(find(&[ec(Some("a")), ec(Some("b"))]), "no such key");
+        assert_eq!(find(&[]), "no such key");
+    }
+
+    #[test]
+    fn only_what_signs_is_a_key() {
+        let with = |mut key: Value, name: &str, value: Value| {
+            key[name] = value;
+            key
+        };
+        let good = [
+            ec(Some("k")),
+            rsa(256),
+            with(ec(None), "use", json!("sig")),
+            with(ec(None), "alg", json!("ES256")),
+            with(rsa(512), "alg", json!("RS256")),
+        ];
+        assert_eq!(set(&good).len(), good.len());
+        assert_eq!(set(&[rsa(256)])[0].key.family(), AlgorithmFamily::Rsa);
+        assert_eq!(set(&[ec(None)])[0].key.family(), AlgorithmFamily::Ec);
+        let bad = [
+            with(ec(None), "use", json!("enc")),
+            with(ec(None), "alg", json!("ES384")),
+            with(ec(None), "alg", json!("RS256")),
+            with(rsa(256), "alg", json!("HS256")),
+            with(ec(None), "crv", json!("P-384")),
+            with(ec(None), "x", json!("AAAA")),
+            with(ec(None), "y", json!("not base64!")),
+            rsa(128),
+            with(rsa(256), "n", json!(7)),
+            json!({"kty": "oct", "k": "c2VjcmV0", "kid": "k"}),
+            json!({"kty": "OKP", "crv": "Ed25519", "x": "AAAA"}),
+            json!({"kid": "k"}),
+            json!("key"),
+            Value::Null,
+        ];
+        for key in bad {
+            assert_eq!(set(&[key.clone(), ec(None)]).len(), 1, "{key}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_set_or_too_large_a_one_is_malformed() {
+        let many = vec![ec(None); MAX_KEYS + 1];
+        let large = vec![json!("x".repeat(1000)); 70];
+        for body in [
+            "<html>".to_owned(),
+            "{}".to_owned(),
+            r#"{"keys":{}}"#.to_owned(),
+            json!({ "keys": many }).to_string(),
+            json!({ "keys": large }).to_string(),
+        ] {
+            let read = read_set(body.as_bytes());
+            assert!(matches!(read, Err(UpstreamError::Malformed { .. })), "{body:.40}");
+        }
+    }
+}
