@@ -14,6 +14,7 @@ use super::ask::{Ask, pairs};
 use super::fault::Fault;
 use super::gmail::Mailbox;
 use super::provider::STAND_INS;
+use super::tokens::SigningKey;
 
 /// How many requests are kept for each provider.
 const SEEN_MAX: usize = 200;
@@ -33,9 +34,10 @@ pub(super) struct Control {
     pub(super) memory: Memory,
 }
 
-/// What stand-ins remember: spent codes, sent mails, the mailbox.
-#[derive(Default)]
+/// What stand-ins remember: spent codes, sent mails, the mailbox, the key of users' tokens.
 pub(super) struct Memory {
+    /// Signs users' tokens.
+    pub(super) signing: Mutex<SigningKey>,
     /// Authorisation codes that were exchanged.
     pub(super) spent_codes: Mutex<Vec<String>>,
     /// Per idempotency key: digest of the payload, and the mail's id.
@@ -68,14 +70,19 @@ pub(super) struct Call {
 }
 
 impl Control {
-    /// Nothing armed, nothing counted.
-    pub(super) fn new(wall: WallClock) -> Self {
+    /// Nothing armed, nothing counted; users' tokens are signed by that key.
+    pub(super) fn new(wall: WallClock, signing: SigningKey) -> Self {
         let rows = STAND_INS.iter().map(|_| Row::default()).collect();
         Self {
             wall,
             serial: AtomicU64::new(1),
             rows: Arc::new(Mutex::new(rows)),
-            memory: Memory::default(),
+            memory: Memory {
+                signing: Mutex::new(signing),
+                spent_codes: Mutex::default(),
+                mails: Mutex::default(),
+                mailbox: Mutex::default(),
+            },
         }
     }
 

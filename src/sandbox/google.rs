@@ -32,10 +32,11 @@ pub(super) fn answer(ask: &Ask<'_>) -> Reply {
     }
 }
 
-/// The key set. It is empty: the sandbox signs no tokens, so a push in its name is authenticated
-/// by `GMAIL_PUSH_TOKEN`.
+/// The key sets: of the sandbox's own identity provider, and of Google. Google's is empty: the
+/// sandbox signs no pushes, so one in its name is authenticated by `GMAIL_PUSH_TOKEN`.
 pub(super) fn keys(ask: &Ask<'_>) -> Reply {
     match (ask.method, ask.segments().as_slice()) {
+        ("GET", ["users"]) => Reply::json(200, &locked(&ask.memory.signing).set()),
         ("GET", ["oauth2", "v3", "certs"]) => Reply::json(200, &json!({"keys": []}))
             .header("Cache-Control", "public, max-age=19845, must-revalidate"),
         _ => refuse(404),

@@ -33,6 +33,7 @@ mod serpapi;
 mod serper;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod whatsapp;
 
 use std::collections::BTreeMap;
@@ -46,6 +47,7 @@ use actix_web::{App, HttpServer, web};
 
 use control::Control;
 pub use secrets::Secrets;
+pub use tokens::SigningKey;
 
 /// Larger bodies are refused; the largest real one is a chat with its whole history.
 const BODY_LIMIT_BYTES: usize = 8 * 1024 * 1024;
@@ -65,7 +67,15 @@ pub struct Sandbox {
 /// # Errors
 /// When no loopback port can be bound.
 pub async fn start(wall: WallClock) -> io::Result<Sandbox> {
-    let control = web::Data::new(Control::new(wall));
+    start_signing(wall, SigningKey::make()?).await
+}
+
+/// The same, with a key that signs users' tokens: those it signed before are good.
+///
+/// # Errors
+/// When no loopback port can be bound.
+pub async fn start_signing(wall: WallClock, signing: SigningKey) -> io::Result<Sandbox> {
+    let control = web::Data::new(Control::new(wall, signing));
     let app = move || {
         App::new()
             .app_data(control.clone())
@@ -104,6 +114,7 @@ impl Sandbox {
             ("SERPER_BASE_URL", format!("{base}/serper")),
             ("SERPAPI_BASE_URL", format!("{base}/serpapi")),
             ("EBAY_BASE_URL", format!("{base}/ebay")),
+            ("AUTH_JWKS_URL", format!("{base}/jwks/users")),
             ("GOOGLE_AUTH_URL", format!("{base}/accounts/o/oauth2/v2/auth")),
             ("GOOGLE_TOKEN_URL", format!("{base}/google/token")),
             ("GOOGLE_JWKS_URL", format!("{base}/jwks/oauth2/v3/certs")),

@@ -15,6 +15,7 @@ use super::fault::Fault;
 use super::gmail::Mail;
 use super::play::play;
 use super::provider::{STAND_INS, at_prefix, index_of};
+use super::tokens::SigningKey;
 
 /// A fault is armed for a month at most.
 const TTL_MAX_MS: u64 = 30 * 24 * 3600 * 1000;
@@ -26,6 +27,8 @@ pub(super) fn configure(routes: &mut web::ServiceConfig) {
         .route("/_control", web::post().to(arm))
         .route("/_control/requests", web::get().to(requests))
         .route("/_control/mail", web::post().to(deliver))
+        .route("/_control/token", web::post().to(sign))
+        .route("/_control/rotate", web::post().to(rotate))
         .route("/accounts/o/oauth2/v2/auth", web::get().to(authorize))
         .default_service(web::to(stand_in));
 }
@@ -94,6 +97,27 @@ async fn deliver(body: web::Bytes, control: web::Data<Control>) -> HttpResponse 
             HttpResponse::Ok().json(json!({"historyId": history_id.to_string()}))
         }
         Err(cause) => bad_request(&format!("expected {{subject, from?, text?}} as JSON: {cause}")),
+    }
+}
+
+/// Signs a user's token.
+async fn sign(body: web::Bytes, control: web::Data<Control>) -> HttpResponse {
+    let claims = serde_json::from_slice(&body).unwrap_or_default();
+    let token = locked(&control.memory.signing).token(claims, control.now_s());
+    match token {
+        Some(token) => HttpResponse::Ok().json(json!({ "token": token })),
+        None => bad_request("no token can be made of these claims"),
+    }
+}
+
+/// Puts a new key in the place of the one that signs users' tokens.
+async fn rotate(control: web::Data<Control>) -> HttpResponse {
+    match SigningKey::make() {
+        Ok(key) => {
+            *locked(&control.memory.signing) = key;
+            HttpResponse::NoContent().finish()
+        }
+        Err(cause) => bad_request(&cause.to_string()),
     }
 }
 

@@ -9,8 +9,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use super::tokens::SigningKey;
+
 /// The file's name in the data directory.
 const FILE: &str = "sandbox.json";
+/// The entry that is no knob: what signs users' tokens.
+const SIGNING_KEY: &str = "signing key";
 /// The model's name; it is no secret, but it is made here like the rest.
 const MODEL: &str = "sandbox/echo-1";
 /// Knobs that get 32 random bytes, with what stands in front of them.
@@ -37,13 +41,19 @@ const RANDOM: &[(&str, &str)] = &[
 pub struct Secrets;
 
 impl Secrets {
-    /// The values by knob, from `<dir>/sandbox.json`, which is made (mode 0600) if need be. A
-    /// knob that the file does not know yet is added to it.
+    /// The values by knob, and the key that signs users' tokens, from `<dir>/sandbox.json`, which
+    /// is made (mode 0600) if need be. What the file does not know yet is added to it.
     ///
     /// # Errors
     /// When randomness or the disk fails, or when the file is there and cannot be read: it is
     /// then left as it is, for tokens from it may be in use.
-    pub fn load_or_make(dir: &Path) -> io::Result<BTreeMap<String, String>> {
+    pub fn load_or_make(dir: &Path) -> io::Result<(BTreeMap<String, String>, SigningKey)> {
+        let mut values = Self::all(dir)?;
+        let signing = SigningKey::from_text(&values.remove(SIGNING_KEY).unwrap_or_default())?;
+        Ok((values, signing))
+    }
+
+    fn all(dir: &Path) -> io::Result<BTreeMap<String, String>> {
         let path = dir.join(FILE);
         let mut values = match fs::read(&path) {
             Ok(bytes) => parsed(&bytes, &path)?,
@@ -59,6 +69,9 @@ impl Secrets {
         values.entry("OPENROUTER_MODEL".to_owned()).or_insert_with(|| MODEL.to_owned());
         if !values.contains_key("WHATSAPP_PHONE_NUMBER_ID") {
             values.insert("WHATSAPP_PHONE_NUMBER_ID".to_owned(), phone_number_id()?);
+        }
+        if !values.contains_key(SIGNING_KEY) {
+            values.insert(SIGNING_KEY.to_owned(), SigningKey::make()?.to_text());
         }
         if values.len() > known {
             fs::create_dir_all(dir)?;
@@ -115,19 +128,30 @@ mod tests {
     fn secrets_are_made_once_and_stay() {
         let dir = tempfile::tempdir().unwrap();
         let nested = dir.path().join("data");
-        let first = Secrets::load_or_make(&nested).unwrap();
-        assert_eq!(first.len(), RANDOM.len() + 2);
-        assert_eq!(Secrets::load_or_make(&nested).unwrap(), first);
+        let first = Secrets::all(&nested).unwrap();
+        assert_eq!(first.len(), RANDOM.len() + 3);
+        assert_eq!(Secrets::all(&nested).unwrap(), first);
         let mode = fs::metadata(nested.join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(&nested).unwrap().count(), 1);
     }
 
     #[test]
+    fn the_key_that_signs_tokens_stays_and_is_no_knob() {
+        let dir = tempfile::tempdir().unwrap();
+        let (values, key) = Secrets::load_or_make(dir.path()).unwrap();
+        assert_eq!(values.len(), RANDOM.len() + 2);
+        let (_, again) = Secrets::load_or_make(dir.path()).unwrap();
+        assert_eq!(again.to_text(), key.to_text());
+        fs::write(dir.path().join(FILE), r#"{"signing key":"none"}"#).unwrap();
+        assert!(Secrets::load_or_make(dir.path()).is_err());
+    }
+
+    #[test]
     fn two_sandboxes_share_no_secret() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let one = Secrets::load_or_make(one.path()).unwrap();
-        let two = Secrets::load_or_make(two.path()).unwrap();
+        let one = Secrets::all(one.path()).unwrap();
+        let two = Secrets::all(two.path()).unwrap();
         let same: Vec<_> =
             one.iter().filter(|(knob, value)| two.get(*knob) == Some(value)).collect();
         assert_eq!(
@@ -140,10 +164,10 @@ mod tests {
     fn a_knob_that_the_file_does_not_know_is_added_and_the_rest_kept() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(FILE), r#"{"OPS_TOKEN":"kept"}"#).unwrap();
-        let values = Secrets::load_or_make(dir.path()).unwrap();
+        let values = Secrets::all(dir.path()).unwrap();
         assert_eq!(values["OPS_TOKEN"], "kept");
-        assert_eq!(values.len(), RANDOM.len() + 2);
-        assert_eq!(Secrets::load_or_make(dir.path()).unwrap(), values);
+        assert_eq!(values.len(), RANDOM.len() + 3);
+        assert_eq!(Secrets::all(dir.path()).unwrap(), values);
     }
 
     #[test]
@@ -151,7 +175,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
         fs::write(&path, "not json").unwrap();
-        let error = Secrets::load_or_make(dir.path()).unwrap_err();
+        let error = Secrets::all(dir.path()).unwrap_err();
         assert!(error.to_string().contains("sandbox.json holds no sandbox secrets"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "not json");
     }

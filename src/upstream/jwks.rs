@@ -83,16 +83,30 @@ impl Jwks {
     /// # Errors
     /// [`NoKey`].
     pub async fn key(&self, upstream: &Upstream, kid: Option<&str>) -> Result<DecodingKey, NoKey> {
+        let call = Call::get(PROVIDER, self.0.url.clone());
+        let (upstream, deadline) = (upstream.clone(), self.0.deadline);
+        self.key_by(
+            kid,
+            move || async move { upstream.whole(call, "jwks", deadline, refused).await },
+        )
+        .await
+    }
+
+    /// The same, with a set that is fetched like that.
+    async fn key_by<F, R>(&self, kid: Option<&str>, fetch: F) -> Result<DecodingKey, NoKey>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Future<Output = Result<Vec<u8>, UpstreamError>> + Send + 'static,
+    {
         let now = self.0.clock.now();
         if let Found::Fresh(key) = self.0.kept().find(kid, now) {
             return Ok(key);
         }
         let idle = self.0.fetching.try_lock().is_ok();
         if !idle || self.0.kept().may_fetch(now) {
-            let (shared, upstream) = (Arc::clone(&self.0), upstream.clone());
-            let fetched = tokio::spawn(async move { shared.fetch(&upstream).await });
+            let shared = Arc::clone(&self.0);
             // A panic in it leaves the set as it was.
-            let _ = fetched.await;
+            let _ = tokio::spawn(async move { shared.fetch(fetch).await }).await;
         }
         match self.0.kept().find(kid, self.0.clock.now()) {
             Found::Fresh(key) | Found::Stale(key) => Ok(key),
@@ -108,7 +122,11 @@ impl Shared {
     }
 
     /// Fetches the set, unless somebody has while we waited for our turn.
-    async fn fetch(&self, upstream: &Upstream) {
+    async fn fetch<F, R>(&self, fetch: F)
+    where
+        F: FnOnce() -> R,
+        R: Future<Output = Result<Vec<u8>, UpstreamError>>,
+    {
         let _turn = self.fetching.lock().await;
         let now = self.clock.now();
         {
@@ -118,9 +136,7 @@ impl Shared {
             }
             kept.tried_at = Some(now);
         }
-        let call = Call::get(PROVIDER, self.url.clone());
-        let answer = upstream.whole(call, "jwks", self.deadline, refused).await;
-        match answer.and_then(|body| read_set(&body)) {
+        match fetch().await.and_then(|body| read_set(&body)) {
             Ok(keys) => {
                 let mut kept = self.kept();
                 kept.keys = keys;
@@ -222,128 +238,5 @@ fn read_key(jwk: &Value) -> Option<SetKey> {
 }
 
 #[cfg(test)]
-mod tests {
-    use jsonwebtoken::AlgorithmFamily;
-    use serde_json::json;
-
-    use super::*;
-
-    fn at(seconds: u64) -> Timestamp {
-        Timestamp::from_millis(seconds * 1000)
-    }
-
-    fn ec(kid: Option<&str>) -> Value {
-        let point = BASE64_URL_SAFE_NO_PAD.encode([7; 32]);
-        let mut key = json!({"kty": "EC", "crv": "P-256", "x": point, "y": point});
-        if let Some(kid) = kid {
-            key["kid"] = json!(kid);
-        }
-        key
-    }
-
-    fn rsa(modulus_bytes: usize) -> Value {
-        let modulus = BASE64_URL_SAFE_NO_PAD.encode(vec![0xc7; modulus_bytes]);
-        json!({"kty": "RSA", "kid": "r", "n": modulus, "e": "AQAB"})
-    }
-
-    fn set(keys: &[Value]) -> Vec<SetKey> {
-        read_set(json!({ "keys": keys }).to_string().as_bytes()).unwrap()
-    }
-
-    fn kept(keys: &[Value]) -> Kept {
-        Kept { keys: set(keys), fetched_at: Some(at(1000)), tried_at: Some(at(1000)) }
-    }
-
-    fn word(found: &Found) -> &'static str {
-        match found {
-            Found::Fresh(_) => "fresh",
-            Found::Stale(_) => "stale",
-            Found::NoSuchKey => "no such key",
-            Found::NoSet => "no set",
-        }
-    }
-
-    #[test]
-    fn a_set_is_fresh_then_stale_then_nothing() {
-        let kept = kept(&[ec(Some("k"))]);
-        for (seconds, expected) in
-            [(1000, "fresh"), (1600, "fresh"), (1601, "stale"), (4600, "stale"), (4601, "no set")]
-        {
-            assert_eq!(word(&kept.find(Some("k"), at(seconds))), expected, "{seconds}");
-        }
-        assert_eq!(word(&kept.find(Some("other"), at(1000))), "no such key");
-        assert_eq!(word(&kept.find(Some("other"), at(4601))), "no set");
-        assert_eq!(word(&Kept::default().find(Some("k"), at(1000))), "no set");
-    }
-
-    #[test]
-    fn a_fetch_is_not_tried_again_within_the_cooldown_whatever_came_of_it() {
-        assert!(Kept::default().may_fetch(at(0)));
-        let kept = kept(&[]);
-        for (seconds, may) in [(1000, false), (1029, false), (1030, true)] {
-            assert_eq!(kept.may_fetch(at(seconds)), may, "{seconds}");
-        }
-    }
-
-    #[test]
-    fn a_token_that_names_no_key_is_checked_by_the_only_one() {
-        let find = |keys: &[Value]| word(&kept(keys).find(None, at(1000)));
-        assert_eq!(find(&[ec(Some("a"))]), "fresh");
-        assert_eq!(find(&[ec(None)]), "fresh");
-        assert_eq!(find(&[ec(Some("a")), ec(Some("b"))]), "no such key");
-        assert_eq!(find(&[]), "no such key");
-    }
-
-    #[test]
-    fn only_what_signs_is_a_key() {
-        let with = |mut key: Value, name: &str, value: Value| {
-            key[name] = value;
-            key
-        };
-        let good = [
-            ec(Some("k")),
-            rsa(256),
-            with(ec(None), "use", json!("sig")),
-            with(ec(None), "alg", json!("ES256")),
-            with(rsa(512), "alg", json!("RS256")),
-        ];
-        assert_eq!(set(&good).len(), good.len());
-        assert_eq!(set(&[rsa(256)])[0].key.family(), AlgorithmFamily::Rsa);
-        assert_eq!(set(&[ec(None)])[0].key.family(), AlgorithmFamily::Ec);
-        let bad = [
-            with(ec(None), "use", json!("enc")),
-            with(ec(None), "alg", json!("ES384")),
-            with(ec(None), "alg", json!("RS256")),
-            with(rsa(256), "alg", json!("HS256")),
-            with(ec(None), "crv", json!("P-384")),
-            with(ec(None), "x", json!("AAAA")),
-            with(ec(None), "y", json!("not base64!")),
-            rsa(128),
-            with(rsa(256), "n", json!(7)),
-            json!({"kty": "oct", "k": "c2VjcmV0", "kid": "k"}),
-            json!({"kty": "OKP", "crv": "Ed25519", "x": "AAAA"}),
-            json!({"kid": "k"}),
-            json!("key"),
-            Value::Null,
-        ];
-        for key in bad {
-            assert_eq!(set(&[key.clone(), ec(None)]).len(), 1, "{key}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_set_or_too_large_a_one_is_malformed() {
-        let many = vec![ec(None); MAX_KEYS + 1];
-        let large = vec![json!("x".repeat(1000)); 70];
-        for body in [
-            "<html>".to_owned(),
-            "{}".to_owned(),
-            r#"{"keys":{}}"#.to_owned(),
-            json!({ "keys": many }).to_string(),
-            json!({ "keys": large }).to_string(),
-        ] {
-            let read = read_set(body.as_bytes());
-            assert!(matches!(read, Err(UpstreamError::Malformed { .. })), "{body:.40}");
-        }
-    }
-}
+#[path = "jwks_tests.rs"]
+mod tests;

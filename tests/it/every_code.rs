@@ -58,6 +58,7 @@ ways! {
     Draining: a_process_that_drains_is_overloaded by while_it_drains;
     Disk: what_cannot_be_stored_or_read_is_unavailable by on_a_full_disk;
     Panic: a_panic_is_an_internal_error by with_a_panic;
+    Keys: where_no_keys_can_be_had_callers_are_told_to_wait by without_keys;
     Model: a_model_that_fails_has_its_codes by with_a_failing_model;
 }
 
@@ -98,6 +99,7 @@ fn way_of((route, code): &Wanted) -> Option<Way> {
         {
             Way::Model
         }
+        Code::UpstreamUnavailable if route.guards.contains(&Guard::Bearer) => Way::Keys,
         Code::UpstreamUnavailable
         | Code::UpstreamRateLimited
         | Code::UpstreamError
@@ -320,6 +322,17 @@ fn with_a_panic(wanted: &[Wanted]) {
         world.arms("http:panic_decide@0");
         world.good(route)
     });
+}
+
+fn without_keys(wanted: &[Wanted]) {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = format!("http://{}", closed.local_addr().unwrap());
+    drop(closed);
+    let server = Setup::bare().with("AUTH_JWKS_URL", nobody).start();
+    let caller = Caller::of(&server);
+    // A head that names a key, and claims: {"alg":"ES256","kid":"k"}.{"sub":"u"}.
+    let token = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ.eyJzdWIiOiJ1In0.AAAA";
+    each(wanted, |route| caller.request(route.method, &path_of(route)).bearer_auth(token));
 }
 
 fn with_a_failing_model(wanted: &[Wanted]) {

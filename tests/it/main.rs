@@ -26,5 +26,6 @@ mod support;
 mod thread_messages;
 mod threads;
 mod unknown_paths;
+mod user_tokens;
 mod webhook_refusals;
 mod whatsapp;

@@ -20,9 +20,10 @@ pub(super) async fn start(
         return Err(ServeError::NotLoopback(config.bind));
     }
     std::fs::create_dir_all(&config.data_dir).map_err(ServeError::DataDir)?;
-    let secrets = Secrets::load_or_make(&config.data_dir).map_err(ServeError::DataDir)?;
+    let (secrets, signing) =
+        Secrets::load_or_make(&config.data_dir).map_err(ServeError::DataDir)?;
     let wall = Arc::new(move || clock.wall());
-    let sandbox = sandbox::start(wall).await.map_err(ServeError::Sandbox)?;
+    let sandbox = sandbox::start_signing(wall, signing).await.map_err(ServeError::Sandbox)?;
     let config = super::beneath(source, secrets.into_iter().chain(sandbox.knobs()))?;
     Ok((config, sandbox))
 }
