@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::code::ErrorCode;
 
@@ -18,7 +19,7 @@ pub const ISSUES_MAX: usize = 20;
 pub const ROOT: &str = "$";
 
 /// One thing that a body has in the wrong shape.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Issue {
     /// Where, such as `messages[0].parts`; `$` is the body itself.
     pub path: String,

@@ -14,6 +14,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::body::{BodyError, ISSUES_MAX, Issue, parse_object};
 use super::code::ErrorCode;
@@ -72,7 +73,7 @@ impl fmt::Display for ThreadId {
 }
 
 /// Who speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The person.
@@ -140,6 +141,26 @@ impl ChatRequest {
     pub fn last_user(&self) -> Option<&ChatMessage> {
         self.messages.iter().rev().find(|message| message.role == Role::User)
     }
+}
+
+/// The body of the request as the OpenAPI document shows it; [`ChatRequest::read`] reads it.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct ChatBody {
+    /// The thread, 1 to 128 of `A-Za-z0-9_-`; an unknown one is founded.
+    pub id: Option<String>,
+    /// The same, where there is no `id`.
+    pub thread_id: Option<String>,
+    /// UI messages of the AI SDK, the last of them a user's.
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub messages: Option<Vec<Value>>,
+    /// One UI message, or its text, in place of `messages`.
+    #[schema(value_type = Option<Value>)]
+    pub message: Option<Value>,
+    /// `submit-message` or `regenerate-message`; the first unless said.
+    pub trigger: Option<String>,
+    /// The message that is replaced.
+    pub message_id: Option<String>,
 }
 
 /// Reads members and collects what is wrong with them.
@@ -275,7 +296,7 @@ fn given<'a>(body: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
 }
 
 /// How a stored message ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Ending {
     /// As it should.
@@ -285,7 +306,7 @@ pub enum Ending {
 }
 
 /// A stored message as `GET /api/threads/{id}/messages` writes it; a UI message with times.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredMessage {
     /// Its name.
@@ -293,6 +314,7 @@ pub struct StoredMessage {
     /// Who speaks.
     pub role: Role,
     /// What is said, as the parts of a UI message.
+    #[schema(value_type = Vec<Object>)]
     pub parts: Vec<Value>,
     /// When it was stored, RFC 3339 in UTC.
     pub created_at: String,
@@ -300,16 +322,18 @@ pub struct StoredMessage {
     pub status: Ending,
     /// Why it was cut, where a fault did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub code: Option<ErrorCode>,
 }
 
 /// One page of a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Page<T> {
     /// The items of this page.
     pub items: Vec<T>,
     /// What to ask for the next page with; `null` on the last.
+    #[schema(required)]
     pub next_cursor: Option<String>,
 }
 

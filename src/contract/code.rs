@@ -12,6 +12,9 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::headers::retry_after_seconds;
 
@@ -185,6 +188,17 @@ impl ErrorCode {
         self.sentence().replace(SOON, &wait)
     }
 }
+
+// Written out: a derive does not see the names that the macro has put in.
+impl PartialSchema for ErrorCode {
+    fn schema() -> RefOr<Schema> {
+        let names = Self::ALL.iter().map(|code| serde_json::Value::from(code.name()));
+        let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
+        text.enum_values(Some(names)).into()
+    }
+}
+
+impl ToSchema for ErrorCode {}
 
 impl fmt::Display for ErrorCode {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

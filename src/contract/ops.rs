@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Counts by name.
 pub type Counts = BTreeMap<String, u64>;
@@ -15,7 +16,7 @@ macro_rules! answers {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)+ })+) => {
         $(
             $(#[$doc])*
-            #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+            #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
             #[serde(rename_all = "camelCase")]
             pub struct $name { $($(#[$field_doc])* pub $field: $type,)+ }
         )+
@@ -54,7 +55,7 @@ answers! {
     /// Restarts of an actor.
     Restarts {
         /// By cause: `decide`, `apply`, `death`, `hang`, `manual`.
-        by_cause: Counts,
+        by_cause: BTreeMap<String, u64>,
     }
 
     /// A panic that was contained.
@@ -126,7 +127,7 @@ answers! {
         /// By provider.
         bulkheads: BTreeMap<String, BulkheadRules>,
         /// How long results of tools are kept, in milliseconds, by kind.
-        tool_cache: Counts,
+        tool_cache: BTreeMap<String, u64>,
         /// The version of each kind's namespace.
         tool_cache_namespaces: BTreeMap<String, String>,
         /// Of the queue of tool calls.
@@ -182,9 +183,9 @@ answers! {
         /// How many waiting calls are looked at for one that may run.
         claim_scan: u64,
         /// Running at once, by tool.
-        run_max: Counts,
+        run_max: BTreeMap<String, u64>,
         /// Waiting, by tool.
-        queue_max: Counts,
+        queue_max: BTreeMap<String, u64>,
         /// Running at once, all tools together.
         max_concurrent: u64,
     }
@@ -200,7 +201,7 @@ answers! {
     /// What the limiter refused of late.
     RateLimitPressure {
         /// By `source:bucket:outcome`.
-        summary: Counts,
+        summary: BTreeMap<String, u64>,
         /// The last events.
         recent_events: Vec<RateLimitEventRow>,
         /// The last alerts.
@@ -282,9 +283,9 @@ answers! {
     /// Queued tool calls.
     ToolJobsSection {
         /// By status.
-        by_status: Counts,
+        by_status: BTreeMap<String, u64>,
         /// By tool, then by status.
-        by_tool: BTreeMap<String, Counts>,
+        by_tool: BTreeMap<String, BTreeMap<String, u64>>,
         /// How full each tool is.
         pressure_by_tool: BTreeMap<String, ToolPressure>,
         /// Age of the oldest waiting call; `null` if none waits.
@@ -308,9 +309,9 @@ answers! {
     /// Accepted events.
     InboxSection {
         /// By status.
-        by_status: Counts,
+        by_status: BTreeMap<String, u64>,
         /// By source.
-        by_source: Counts,
+        by_source: BTreeMap<String, u64>,
         /// Age of the oldest event that is not done; `null` if all are.
         oldest_age_ms: Option<u64>,
     }
@@ -327,7 +328,7 @@ mod tests {
             name: "rate_limiter-0".into(),
             status: "running".into(),
             incarnation: 2,
-            restarts: Restarts { by_cause: Counts::from([("apply".into(), 1)]) },
+            restarts: Restarts { by_cause: BTreeMap::from([("apply".into(), 1)]) },
             last_panic: None,
             mailbox_depth: 3,
             oldest_work_ms: Some(4),

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use super::body::Issue;
 use super::code::ErrorCode;
@@ -24,7 +25,7 @@ pub const REDUCED_CAPACITY: &str =
 pub const ABOUT_BLANK: &str = "about:blank";
 
 /// One refusal, for a program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// What kind of problem, as a URI.
     #[serde(rename = "type")]

@@ -4,6 +4,7 @@
 //! with every request (WEBHOOKS.md §5.10).
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Who issued a session's token; every other issuer is a user's (INTERFACE.md §2).
 pub const SESSION_ISSUER: &str = "sendcat";
@@ -15,7 +16,7 @@ pub const SESSION_SUBJECT_PREFIX: &str = "anon:";
 pub const SESSION_SECONDS: u64 = 30 * 24 * 60 * 60;
 
 /// A new session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AnonymousSession {
     /// The bearer token.

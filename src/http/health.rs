@@ -8,6 +8,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use sendcat_actors::observe::Status;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Shared;
 use super::dispatch::Call;
@@ -30,12 +31,23 @@ pub(super) async fn livez(call: Call) -> Result<HttpResponse, Refusal> {
     if tree.beat().age(tree.clock.now()) >= BEAT_PATIENCE {
         return Err(ErrorCode::InternalError.into());
     }
-    Ok(HttpResponse::Ok().json(serde_json::json!({"status": "ok"})))
+    Ok(HttpResponse::Ok().json(Liveness { status: "ok" }))
 }
 
-#[derive(Serialize)]
+/// What `/livez` says.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Liveness {
+    /// `ok`.
+    #[schema(value_type = String)]
+    status: &'static str,
+}
+
+/// What `/readyz` says.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Readiness {
+pub(super) struct Readiness {
+    /// `ok`, `degraded` or `unready`.
+    #[schema(value_type = String)]
     status: &'static str,
     /// What is wrong, if anything is.
     reasons: Vec<String>,

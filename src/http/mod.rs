@@ -9,6 +9,7 @@ pub mod dispatch;
 pub mod gmail;
 pub mod guard;
 pub mod health;
+pub mod openapi;
 pub mod ops;
 pub mod ops_snapshot;
 pub mod page;

@@ -12,7 +12,7 @@ use sendcat_state::key::Bucket;
 use super::Worker;
 use super::dispatch::{Call, dispatch};
 use super::respond::Refusal;
-use super::{chat, gmail, health, ops, ops_snapshot, page, sessions, whatsapp};
+use super::{chat, gmail, health, openapi, ops, ops_snapshot, page, sessions, whatsapp};
 use crate::contract::code::ErrorCode as Code;
 
 /// What stands before a handler.
@@ -219,6 +219,14 @@ const OWN: &[Route] = &[
         cors: false,
         guards: &[Guard::Method],
         handler: handler!(health::readyz),
+        codes: &[Code::MethodNotAllowed, Code::InternalError],
+    },
+    Route {
+        method: "GET",
+        path: "/openapi.json",
+        cors: false,
+        guards: &[Guard::Method],
+        handler: handler!(openapi::get),
         codes: &[Code::MethodNotAllowed, Code::InternalError],
     },
     Route {

@@ -14,6 +14,7 @@ mod faults;
 mod gmail_push;
 mod health;
 mod kill;
+mod openapi;
 mod ops_actors;
 mod ops_inbox;
 mod ops_snapshot;

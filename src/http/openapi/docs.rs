@@ -1,0 +1,167 @@
+//! What a row of the table cannot say of itself: its summary, its query, and the types of its body
+//! and its answers.
+
+use utoipa::openapi::schema::ObjectBuilder;
+use utoipa::openapi::{RefOr, Schema};
+
+use super::{Schemas, named, page_of};
+use crate::contract::chat::{ChatBody, StoredMessage};
+use crate::contract::ops;
+use crate::contract::records::{NewPreferences, NewRecord, Preferences, Record};
+use crate::contract::session::AnonymousSession;
+use crate::contract::threads::{NewThread, Thread, ThreadPatch};
+use crate::http::health::{Liveness, Readiness};
+
+/// A schema, which keeps what it names.
+pub(super) type Shape = fn(&mut Schemas) -> RefOr<Schema>;
+
+/// What an answer carries.
+pub(super) enum Media {
+    /// Nothing.
+    None,
+    /// Text of that type.
+    Text(&'static str),
+    /// JSON of that shape.
+    Json(Shape),
+}
+
+/// One row's description.
+pub(super) struct Doc {
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    pub(super) summary: &'static str,
+    /// Parameters of the query, and what they are.
+    pub(super) query: &'static [(&'static str, &'static str)],
+    pub(super) body: Option<Shape>,
+    /// Status, what it says, and what it carries.
+    pub(super) answers: &'static [(u16, &'static str, Media)],
+}
+
+/// The description of a row.
+///
+/// # Panics
+/// If it has none, which a test rules out.
+pub(super) fn of(method: &str, path: &str) -> &'static Doc {
+    let found = DOCS.iter().find(|doc| doc.method == method && doc.path == path);
+    found.unwrap_or_else(|| panic!("{method} {path} has no row in openapi/docs.rs"))
+}
+
+const PAGED: &[(&str, &str)] = &[
+    ("limit", "How many items, 1 to 100; 20 unless asked."),
+    ("cursor", "The nextCursor of the page before."),
+];
+const LIMITED: &[(&str, &str)] = &[("limit", "How many rows.")];
+const NO_QUERY: &[(&str, &str)] = &[];
+
+/// A JSON object whose members are somebody else's to describe.
+fn object(_: &mut Schemas) -> RefOr<Schema> {
+    ObjectBuilder::new().into()
+}
+
+/// Declares descriptions: method, path, query, body, answers, summary.
+macro_rules! docs {
+    ($($method:literal $path:literal ($query:expr) ($($body:expr)?)
+        [$($status:literal $about:literal $media:expr),+] $summary:literal;)+) => {
+        /// Every description, in the order of the table.
+        pub(super) const DOCS: &[Doc] = &[$(Doc {
+            method: $method,
+            path: $path,
+            summary: $summary,
+            query: $query,
+            body: docs!(@body $($body)?),
+            answers: &[$(($status, $about, $media)),+],
+        },)+];
+    };
+    (@body) => { None };
+    (@body $body:expr) => { Some($body) };
+}
+
+const DONE: Media = Media::None;
+const THREAD: Media = Media::Json(named::<Thread>);
+const RECORD: Media = Media::Json(named::<Record>);
+const RECORDS: Media = Media::Json(page_of::<Record>);
+
+docs! {
+    "POST" "/api/chat" (NO_QUERY) (named::<ChatBody>)
+        [200 "The answer, as server-sent events." Media::Text("text/event-stream")]
+        "Answers a question in a thread.";
+    "POST" "/api/sessions/anonymous" (NO_QUERY) ()
+        [200 "The session and its token." Media::Json(named::<AnonymousSession>)]
+        "Mints an anonymous session.";
+    "GET" "/api/threads" (PAGED) ()
+        [200 "A page, newest first." Media::Json(page_of::<Thread>)]
+        "Lists the caller's threads.";
+    "POST" "/api/threads" (NO_QUERY) (named::<NewThread>)
+        [201 "The thread." THREAD] "Founds a thread.";
+    "GET" "/api/threads/{id}" (NO_QUERY) ()
+        [200 "The thread." THREAD] "Reads a thread.";
+    "PATCH" "/api/threads/{id}" (NO_QUERY) (named::<ThreadPatch>)
+        [200 "The thread." THREAD] "Names a thread.";
+    "DELETE" "/api/threads/{id}" (NO_QUERY) ()
+        [204 "It is gone." DONE] "Deletes a thread with its messages.";
+    "GET" "/api/threads/{id}/messages" (PAGED) ()
+        [200 "A page, oldest first." Media::Json(page_of::<StoredMessage>)]
+        "Reads what was said in a thread.";
+    "GET" "/api/favorites" (PAGED) ()
+        [200 "A page, newest first." RECORDS] "Lists the caller's favorites.";
+    "POST" "/api/favorites" (NO_QUERY) (named::<NewRecord>)
+        [200 "It was replaced." RECORD, 201 "It was made." RECORD] "Keeps a favorite.";
+    "DELETE" "/api/favorites/{id}" (NO_QUERY) ()
+        [204 "It is gone." DONE] "Removes a favorite.";
+    "GET" "/api/packages" (PAGED) ()
+        [200 "A page, newest first." RECORDS] "Lists the caller's packages.";
+    "POST" "/api/packages" (NO_QUERY) (named::<NewRecord>)
+        [200 "It was replaced." RECORD, 201 "It was made." RECORD] "Keeps a package.";
+    "DELETE" "/api/packages/{id}" (NO_QUERY) ()
+        [204 "It is gone." DONE] "Removes a package.";
+    "GET" "/api/evidence" (PAGED) ()
+        [200 "A page, newest first." RECORDS] "Lists the caller's evidence.";
+    "POST" "/api/evidence" (NO_QUERY) (named::<NewRecord>)
+        [200 "It was replaced." RECORD, 201 "It was made." RECORD] "Keeps a piece of evidence.";
+    "DELETE" "/api/evidence/{id}" (NO_QUERY) ()
+        [204 "It is gone." DONE] "Removes a piece of evidence.";
+    "GET" "/api/preferences" (NO_QUERY) ()
+        [200 "All of them." Media::Json(named::<Preferences>)] "Reads the caller's preferences.";
+    "PUT" "/api/preferences" (NO_QUERY) (named::<NewPreferences>)
+        [200 "All of them." Media::Json(named::<Preferences>)] "Writes the caller's preferences.";
+    "POST" "/api/gmail/push" (&[("token", "The shared secret of pushes.")]) (object)
+        [200 "It is accepted, durably." DONE] "Takes a push of Google's Pub/Sub.";
+    "POST" "/api/whatsapp/webhook" (NO_QUERY) (object)
+        [200 "It is accepted, durably." DONE] "Takes a delivery of WhatsApp's.";
+    "GET" "/api/whatsapp/webhook" (&[
+            ("hub.mode", "subscribe"),
+            ("hub.verify_token", "What only Meta and we know."),
+            ("hub.challenge", "What is sent back."),
+        ]) ()
+        [200 "The challenge." Media::Text("text/plain")] "Verifies the address for Meta.";
+    "GET" "/" (NO_QUERY) ()
+        [200 "The page." Media::Text("text/html")] "Shows the chat page of a sandbox.";
+    "GET" "/livez" (NO_QUERY) ()
+        [200 "The process lives." Media::Json(named::<Liveness>)] "Says whether the process lives.";
+    "GET" "/readyz" (NO_QUERY) ()
+        [200 "It can work, also badly." Media::Json(named::<Readiness>),
+         503 "Traffic should go elsewhere." Media::Json(named::<Readiness>)]
+        "Says whether the process can do its work.";
+    "GET" "/openapi.json" (NO_QUERY) ()
+        [200 "This document." Media::Json(object)] "Describes every route.";
+    "GET" "/ops/actors" (NO_QUERY) ()
+        [200 "Every actor." Media::Json(named::<ops::ActorsAnswer>)] "Shows every actor.";
+    "GET" "/ops/inbox" (&[
+            ("limit", "How many rows."),
+            ("source", "whatsapp, gmail or generic."),
+            ("status", "pending, running, done or dead."),
+        ]) ()
+        [200 "Events, newest first." Media::Json(named::<ops::InboxAnswer>)]
+        "Shows accepted events.";
+    "GET" "/ops/snapshot" (&[
+            ("windowMinutes", "How far back counts reach."),
+            LIMITED[0],
+        ]) ()
+        [200 "All of it." Media::Json(named::<ops::Snapshot>)] "Shows everything at once.";
+    "GET" "/ops/faults" (NO_QUERY) ()
+        [200 "The armed faults." Media::Json(object)] "Shows armed faults; test builds only.";
+    "POST" "/ops/faults" (NO_QUERY) (object)
+        [204 "It is armed." DONE] "Arms a fault; test builds only.";
+    "DELETE" "/ops/faults" (NO_QUERY) ()
+        [204 "None is armed." DONE] "Disarms every fault; test builds only.";
+}
