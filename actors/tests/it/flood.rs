@@ -104,7 +104,7 @@ fn resident() -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number of kB")
 }
 
-/// Half a million slots taken and given back by four threads, whatever the answer: the asks and the
+/// Half a million slots taken and given back by four threads: the asks and the
 /// tells of that.
 fn flood(tree: &Tree, deepest: &Arc<AtomicUsize>) -> Vec<std::thread::JoinHandle<()>> {
     const ASKS: u64 = 500_000;
