@@ -1,5 +1,5 @@
-//! What each machine's decision costs, without its actor: one whole round of what a call asks of it,
-//! decided and applied. The rate limiter's has a file of its own (`rate_limit.rs`).
+//! What a decision of each machine costs, without its actor: one whole round of what a call asks of
+//! it, decided and applied. The rate limiter has a file of its own (`rate_limit.rs`).
 //!
 //! Floor of each: two look-ups and two writes of one key in a hash map of as many entries, which is
 //! the least that anything could do that remembers who holds what.
