@@ -27,9 +27,9 @@ use crate::journal::Journal;
 use crate::machine::Machine;
 use crate::observe::{Cause, Status, Vitals};
 use crate::shell::{Notice, Shell};
-use crate::watchdog::{Abandoned, MOST_ABANDONED, Sight, Watchdog};
 pub use parts::{Beat, Escalation, Place, Reports, Subtree};
 pub(crate) use parts::{Down, Report, Sentinel, end_this_thread};
+use crate::watchdog::{Abandoned, MOST_ABANDONED, Sight, Watchdog, holds_up};
 
 /// How often time is told to the actors.
 const TICK: Duration = Duration::from_millis(250);
@@ -266,17 +266,10 @@ impl Supervisor {
         None
     }
 
-    fn on_hang(&mut self, now: Timestamp, hung: &Arc<dyn Supervised>) -> Verdict {
-        let Some(place) = hung.place() else { return Verdict::Restart };
+    fn on_hang(&mut self, now: Timestamp, found: &Arc<dyn Supervised>) -> Verdict {
+        let Some(place) = found.place() else { return Verdict::Restart };
         let _placing = Arc::clone(&self.placing);
         let _placing = _placing.lock().unwrap_or_else(PoisonError::into_inner);
-        tracing::error!(actor = hung.vitals().name(), "an actor hangs and its thread is abandoned");
-        hung.vitals().count_restart(Cause::Hang);
-        if hung.subtree().failed(now) == Verdict::GiveUp {
-            hung.vitals().set_status(Status::Down);
-            let subtree = Arc::clone(hung.subtree());
-            return self.on_give_up(hung.vitals().name(), subtree.name, subtree.escalation);
-        }
         let neighbours: Vec<_> = self
             .actors
             .values()
@@ -284,6 +277,18 @@ impl Supervisor {
             .filter(|actor| !matches!(actor.vitals().status(), Status::Stopped | Status::Down))
             .cloned()
             .collect();
+        // Whoever was found first waits, maybe, behind the one that hangs (SUPERVISION.md §6.6).
+        let busy = |actor: &Arc<dyn Supervised>| Some(actor.vitals().busy_since()?.until(now));
+        let limit = found.sight().map_or(Duration::ZERO, |sight| sight.limit);
+        let hung = holds_up(neighbours.iter().map(busy), limit);
+        let hung = hung.map_or(found, |at| &neighbours[at]);
+        tracing::error!(actor = hung.vitals().name(), "an actor hangs and its thread is abandoned");
+        hung.vitals().count_restart(Cause::Hang);
+        if hung.subtree().failed(now) == Verdict::GiveUp {
+            hung.vitals().set_status(Status::Down);
+            let subtree = Arc::clone(hung.subtree());
+            return self.on_give_up(hung.vitals().name(), subtree.name, subtree.escalation);
+        }
         let moving = if neighbours.is_empty() { vec![Arc::clone(hung)] } else { neighbours };
         let elsewhere = self.abandon(place);
         for actor in moving {
