@@ -69,3 +69,10 @@ impl Caller {
 pub(crate) async fn answer(request: RequestBuilder) -> Answer {
     Answer::of(request.send().await.expect("the server answers")).await
 }
+
+/// What came of it, and how long that took.
+#[expect(clippy::disallowed_methods, reason = "a real process is measured in real time")]
+pub(crate) async fn timed<T>(work: impl Future<Output = T>) -> (T, std::time::Duration) {
+    let began = std::time::Instant::now();
+    (work.await, began.elapsed())
+}

@@ -7,6 +7,8 @@ pub(crate) mod answer;
 pub(crate) mod client;
 pub(crate) mod exchange;
 pub(crate) mod expected;
+pub(crate) mod ledger;
+pub(crate) mod random;
 pub(crate) mod raw;
 pub(crate) mod scene;
 pub(crate) mod server;
