@@ -19,6 +19,7 @@ mod ops_snapshot;
 mod page;
 mod sessions;
 mod shutdown;
+mod shutdown_load;
 mod smoke;
 mod support;
 mod thread_messages;
