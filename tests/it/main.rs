@@ -11,6 +11,7 @@ mod cors;
 mod disk;
 mod faults;
 mod gmail_push;
+mod hang;
 mod health;
 mod kill;
 mod ops_actors;
