@@ -18,6 +18,7 @@ mod ops_actors;
 mod ops_inbox;
 mod ops_snapshot;
 mod page;
+mod panics;
 mod sessions;
 mod shutdown;
 mod shutdown_load;
