@@ -1,6 +1,7 @@
 //! The service from outside: real processes, real HTTP, whole answers.
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "what tests share is a test as well")]
 
+mod builds;
 mod burst;
 mod chat_failures;
 mod chat_own_faults;
