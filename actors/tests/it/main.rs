@@ -18,6 +18,7 @@ mod shutdown;
 mod stream_log;
 mod support;
 mod trials;
+mod thousand;
 mod twin;
 mod vanishing;
 mod workers;
