@@ -9,6 +9,8 @@
 //! - SV-2: a crash loop gives up and alerts.
 
 mod parts;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -68,7 +70,9 @@ impl<M: Machine> Supervised for Cell<M> {
     fn start(self: Arc<Self>, place: Place) -> bool {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place.clone());
         let incarnation = self.vitals.next_launch();
-        // A tick that hangs with the one before must not keep this one from being told the time.
+        // Until it is there nobody is: what is told meanwhile waits for it, and neither that nor a
+        // tick may go to the one before, which may hang for ever.
+        self.address.store(None);
         self.ticking.store(false, Ordering::Release);
         self.vitals.restarts(self.around.clock.now(), Duration::ZERO);
         place.run(move || Shell::launch(self, incarnation))
