@@ -131,13 +131,16 @@ async fn chats_until_refused(
         let Ok(response) = sent else { break };
         if response.status() != 200 {
             let refusal = Answer::of(response).await;
-            // Refused at the door; or, in the moment before, by limits that have gone by then.
-            let refusals = [(503, Some("overloaded")), (429, Some("rate_limited"))];
-            assert!(refusals.contains(&(refusal.status, refusal.code())), "{refusal:?}");
             assert_eq!(refusal.header("retry-after"), Some("1"), "{refusal:?}");
+            // Limits that give no answer refuse: on a machine too busy for them, and in the moment
+            // between the door and their own end. Whoever is refused so comes again.
+            if (refusal.status, refusal.code()) == (429, Some("rate_limited")) {
+                continue;
+            }
+            assert_eq!((refusal.status, refusal.code()), (503, Some("overloaded")), "{refusal:?}");
             break;
         }
-        if nth == 0 {
+        if last.is_none() {
             live.add_permits(1);
         }
         let ended = Ended { thread, answer: Answer::of(response).await };
