@@ -29,9 +29,9 @@ use crate::journal::Journal;
 use crate::machine::Machine;
 use crate::observe::{Cause, Status, Vitals};
 use crate::shell::{Notice, Shell};
+use crate::watchdog::{Abandoned, MOST_ABANDONED, Sight, Watchdog, holds_up};
 pub use parts::{Beat, Escalation, Place, Reports, Subtree};
 pub(crate) use parts::{Down, Report, Sentinel, end_this_thread};
-use crate::watchdog::{Abandoned, MOST_ABANDONED, Sight, Watchdog, holds_up};
 
 /// How often time is told to the actors.
 const TICK: Duration = Duration::from_millis(250);
@@ -288,19 +288,22 @@ impl Supervisor {
         let hung = hung.map_or(found, |at| &neighbours[at]);
         tracing::error!(actor = hung.vitals().name(), "an actor hangs and its thread is abandoned");
         hung.vitals().count_restart(Cause::Hang);
+        let mut verdict = Verdict::Restart;
         if hung.subtree().failed(now) == Verdict::GiveUp {
             hung.vitals().set_status(Status::Down);
-            let subtree = Arc::clone(hung.subtree());
-            return self.on_give_up(hung.vitals().name(), subtree.name, subtree.escalation);
+            let subtree = hung.subtree();
+            verdict = self.on_give_up(hung.vitals().name(), subtree.name, subtree.escalation);
         }
         let moving = if neighbours.is_empty() { vec![Arc::clone(hung)] } else { neighbours };
         let elsewhere = self.abandon(place);
-        for actor in moving {
+        // Also beside one that is given up: the thread is no place for its neighbours any more.
+        for actor in moving.iter().filter(|actor| actor.vitals().status() != Status::Down).cloned()
+        {
             self.watchdog.forget(actor.vitals().name());
             actor.vitals().abandon();
             actor.start(elsewhere.clone());
         }
-        if self.abandoned.count() > MOST_ABANDONED { Verdict::GiveUp } else { Verdict::Restart }
+        if self.abandoned.count() > MOST_ABANDONED { Verdict::GiveUp } else { verdict }
     }
 
     /// Leaves a thread to itself, and makes one in its place.
