@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::invariant::Invariant;
 use crate::machine::{Apply, Decision};
 use crate::rate_shard::ByHash;
 use crate::timestamp::Timestamp;
@@ -261,7 +260,6 @@ impl ToolCache {
     fn drop_entry(&mut self, number: u64) {
         let Some(entry) = self.entries.remove(&number) else { return };
         self.numbers.remove(&entry.key.hash());
-        crate::holds!(Invariant::Tc3, self.bytes >= entry.bytes(), "less is counted than is kept");
         self.bytes = self.bytes.saturating_sub(entry.bytes());
     }
 

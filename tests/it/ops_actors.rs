@@ -98,7 +98,8 @@ fn expected_names() -> Vec<String> {
     let guards = ["circuit_breaker", "bulkhead"]
         .into_iter()
         .flat_map(|guard| PROVIDERS.map(|provider| format!("{guard}-{provider}")));
-    let single = ["idempotency", "job_queue", "stream_log", "journal"].map(str::to_owned);
+    let single = ["idempotency", "job_queue", "tool_cache", "stream_log", "journal"];
+    let single = single.map(str::to_owned);
     shards.chain(guards).chain(single).collect()
 }
 

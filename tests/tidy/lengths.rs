@@ -15,7 +15,7 @@ const LONG_FILES: &[(&str, usize)] = &[
 ];
 
 /// Functions that are longer than they should be: file, name, and how long they may be.
-const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[("actors/src/tree/build.rs", "all", 68)];
+const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[("actors/src/tree/build.rs", "all", 65)];
 
 /// Files with lines that are wider than they should be, and how many.
 const WIDE_LINES: &[(&str, usize)] = &[("state/src/invariant.rs", 1)];

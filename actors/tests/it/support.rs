@@ -25,6 +25,7 @@ use sendcat_state::store::faulty::{DiskFaults, FaultyStore};
 use sendcat_state::store::memory::{MemoryDisk, MemoryStore};
 use sendcat_state::store::{Commit, JournalRecord, Store, StoreError};
 use sendcat_state::timestamp::Timestamp;
+use sendcat_state::tool_cache::CacheRules;
 use tokio::task::LocalSet;
 
 pub(crate) const TOOL: JobKind = JobKind::Tool(ToolKind::SearchWeb);
@@ -174,6 +175,7 @@ pub(crate) fn options() -> TreeOptions {
         circuit: Box::new(|_| CIRCUIT),
         bulkhead: Box::new(|_| BULKHEAD),
         jobs: job_rules(),
+        cache: CACHE,
         workers: 4,
     }
 }
@@ -231,6 +233,9 @@ pub(crate) const CIRCUIT: CircuitRules = CircuitRules {
 
 pub(crate) const BULKHEAD: BulkheadRules =
     BulkheadRules { capacity: 3, lease_ttl: Duration::from_secs(30), wait: Duration::ZERO };
+
+pub(crate) const CACHE: CacheRules =
+    CacheRules { entries_max: 4, bytes_max: 2000, value_bytes_max: 1000 };
 
 pub(crate) fn job_rules() -> QueueRules {
     let partition = PartitionRules { queued_max: 1000, running_max: 2 };

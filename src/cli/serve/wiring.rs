@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::ServeError;
 use crate::chat::engine::{Engine, Parts};
 use crate::chat::tools::{ToolRunner, ToolSettings, Wanted};
-use crate::config::{self, Config};
+use crate::config::{self, Config, fixed};
 use crate::http::guard::bearer::Auth;
 use crate::http::{Shared, Worker};
 use crate::inbox::{Handlers, Inbox};
@@ -63,6 +63,7 @@ pub(super) async fn tree(
         circuit: Box::new(move |provider| circuits.circuit(provider)),
         bulkhead: Box::new(move |provider| bulkheads.bulkhead(provider)),
         jobs,
+        cache: fixed::TOOL_CACHE,
         workers,
     };
     let store = store_in(&config.data_dir.join("state"));

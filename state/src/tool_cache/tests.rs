@@ -1,3 +1,5 @@
+//! The cache's rules, one case each.
+
 use super::*;
 use crate::key::ToolKind;
 
