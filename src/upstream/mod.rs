@@ -6,3 +6,4 @@ pub mod error;
 pub mod openrouter;
 pub mod serper;
 pub mod sse;
+mod text;

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::classify;
 use super::error::UpstreamError;
+use super::text::{bounded, web_address};
 use crate::contract::ui_stream::Json;
 
 /// The path below the base URL.
@@ -23,7 +24,6 @@ pub const MAX_RESULTS: usize = 8;
 
 const MAX_TITLE_CHARS: usize = 200;
 const MAX_SNIPPET_CHARS: usize = 500;
-const MAX_LINK_BYTES: usize = 2048;
 
 /// The body of a search.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -111,22 +111,6 @@ fn read_result(entry: &Value, snippets: &[&str]) -> Option<SearchResult> {
     let title = text("title", MAX_TITLE_CHARS).or_else(|| link.clone());
     let title = title.or_else(|| snippet.as_ref().map(|_| String::new()))?;
     Some(SearchResult { title, link, snippet, date: text("date", MAX_TITLE_CHARS) })
-}
-
-fn bounded(text: &str, most_chars: usize) -> Option<String> {
-    let text = text.trim();
-    if text.is_empty() {
-        return None;
-    }
-    match text.char_indices().nth(most_chars) {
-        None => Some(text.to_owned()),
-        Some((end, _)) => Some(format!("{}…", &text[..end])),
-    }
-}
-
-fn web_address(link: &str) -> Option<String> {
-    let web = ["https://", "http://"].iter().any(|scheme| link.starts_with(scheme));
-    (web && link.len() <= MAX_LINK_BYTES).then(|| link.to_owned())
 }
 
 /// The failure that a status other than 2xx is. Serper says 403 for a bad key, and 400 with
