@@ -2,8 +2,11 @@
 
 pub mod call;
 pub mod classify;
+pub mod ebay;
 pub mod error;
+pub mod offer;
 pub mod openrouter;
+pub mod serpapi;
 pub mod serper;
 pub mod sse;
 mod text;
