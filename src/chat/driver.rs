@@ -19,23 +19,22 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use sendcat_actors::bulkhead::Slot;
 use sendcat_actors::stream_log::AnswerWriter;
 use sendcat_state::backoff::Backoff;
-use sendcat_state::key::{TimedId, ToolKind};
 use sendcat_state::stream_log::Append;
 use sendcat_state::threads::{self, Ending as StoredEnding, Message, Role};
 use sendcat_state::timestamp::Timestamp;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use clocks::Reading;
 
 use super::engine::{Engine, OnDisconnect, PROVIDER};
-use super::tools::{self, ToolOrder};
+use super::tools::{self, Errands};
 use super::turn::{Ending, Failure, Input, Next, Opening, ToolCall, Turn};
 use crate::config::fixed;
 use crate::contract::code::ErrorCode;
 use crate::contract::ui_stream::message::MessagePart;
-use crate::contract::ui_stream::{DONE, Part};
+use crate::contract::ui_stream::{DONE, Json, Part};
 use crate::upstream::call::{Call, OpenStream, Recorder, RefusedAnswer};
-use crate::upstream::classify::{self, Outcome, Repeat};
+use crate::upstream::classify::{self, Outcome as Recorded, Repeat};
 use crate::upstream::error::{Clock, UpstreamError};
 use crate::upstream::openrouter::{self, ChatCall, Delta};
 use crate::upstream::sse::{self, SseError};
@@ -65,6 +64,8 @@ pub(super) struct Driver {
     started: Option<Started>,
     /// When the whole answer must be over.
     ends: Timestamp,
+    /// Its calls of tools.
+    errands: Arc<Errands>,
     /// The last parts, held back until the answer is stored.
     closing: Vec<Part>,
 }
@@ -92,6 +93,7 @@ impl Driver {
         let Asked { owner, thread_id, on_disconnect } = asked;
         let ends = engine.parts.clock.now().after(engine.parts.rules.total);
         let turn = Turn::new(opening.clone());
+        let errands = Arc::new(Errands::at(&engine.parts.tools));
         Self {
             engine,
             owner,
@@ -102,6 +104,7 @@ impl Driver {
             on_disconnect,
             started: Some(started),
             ends,
+            errands,
             closing: Vec::new(),
         }
     }
@@ -266,45 +269,55 @@ impl Driver {
 
     /// Runs the tools of a step, all at once; each result goes to the client as it comes.
     async fn run_tools(&mut self, calls: Vec<ToolCall>) -> Next {
+        let (told, mut progress) = mpsc::unbounded_channel();
         let mut running = FuturesUnordered::new();
-        for call in calls {
-            let parts = Arc::clone(&self.engine.parts);
-            let id = TimedId::new(self.engine.parts.clock.now(), random());
+        for ToolCall { id, name, input } in calls {
+            let (errands, told) = (Arc::clone(&self.errands), told.clone());
             running.push(async move {
-                let ran = match ToolKind::from_name(&call.name) {
-                    Some(kind) => {
-                        let order = ToolOrder { kind, input: call.input, id };
-                        tools::order(&parts.jobs, &parts.wanted, order, parts.tool_wait).await
-                    }
-                    None => Err("There is no such tool.".to_owned()),
-                };
-                (call.id, ran)
+                // The receiver is gone only when the whole turn is.
+                let tell = |found| drop(told.send((id.clone(), found)));
+                let ran = errands.call(&name, &input, tell).await;
+                (id, ran)
             });
         }
         loop {
             let left = self.engine.parts.clock.now().until(self.ends);
-            let Ok(ran) = tokio::time::timeout(left, running.next()).await else {
-                let total = self.engine.parts.rules.total;
-                return Next::Over(self.fail((&timed_out(Clock::Total, total)).into()));
-            };
-            let Some((call_id, ran)) = ran else { return Next::Wait };
-            let mut parts = Vec::new();
-            let next = match ran {
-                Ok(output) => {
-                    let (call_id, first) = (call_id.as_str(), output.clone());
-                    self.turn.feed(Input::ToolProgress { call_id, output: first }, &mut parts);
-                    let done = Input::ToolDone { call_id, output, for_model: None };
-                    self.turn.feed(done, &mut parts)
+            let next = tokio::select! {
+                biased;
+                Some((call_id, found)) = progress.recv() => self.tool_told(&call_id, found),
+                ran = running.next() => {
+                    let Some((call_id, ran)) = ran else { return Next::Wait };
+                    // What it told in the moment in which it ended comes before its end.
+                    while let Ok((call_id, found)) = progress.try_recv() {
+                        self.tool_told(&call_id, found);
+                    }
+                    self.tool_ended(&call_id, ran)
                 }
-                Err(why) => {
-                    self.turn.feed(Input::ToolFailed { call_id: &call_id, why }, &mut parts)
+                () = tokio::time::sleep(left) => {
+                    let total = self.engine.parts.rules.total;
+                    return Next::Over(self.fail((&timed_out(Clock::Total, total)).into()));
                 }
             };
-            let next = self.emit(parts, next);
             if next != Next::Wait {
                 return next;
             }
         }
+    }
+
+    fn tool_told(&mut self, call_id: &str, output: Json) -> Next {
+        let mut parts = Vec::new();
+        let next = self.turn.feed(Input::ToolProgress { call_id, output }, &mut parts);
+        self.emit(parts, next)
+    }
+
+    fn tool_ended(&mut self, call_id: &str, ran: tools::Outcome) -> Next {
+        let mut parts = Vec::new();
+        let input = match ran {
+            Ok(output) => Input::ToolDone { call_id, output, for_model: None },
+            Err(why) => Input::ToolFailed { call_id, why },
+        };
+        let next = self.turn.feed(input, &mut parts);
+        self.emit(parts, next)
     }
 
     fn fail(&mut self, failure: Failure) -> Ending {
@@ -428,12 +441,12 @@ async fn keep(slot: &Slot) {
 }
 
 /// What the breaker learns from a failure that the turn itself found.
-fn outcome_of(failure: &Failure) -> Outcome {
+fn outcome_of(failure: &Failure) -> Recorded {
     match ErrorCode::from_name(failure.code) {
         Some(
             ErrorCode::UpstreamRejected | ErrorCode::Misconfigured | ErrorCode::UpstreamTooLong,
-        ) => Outcome::Neutral,
-        Some(_) | None => Outcome::Failure { retry_after: failure.retry_after },
+        ) => Recorded::Neutral,
+        Some(_) | None => Recorded::Failure { retry_after: failure.retry_after },
     }
 }
 

@@ -15,7 +15,6 @@ use std::time::Duration;
 use sendcat_actors::bulkhead::Slot;
 use sendcat_actors::clock::SharedClock;
 use sendcat_actors::failure::AskError;
-use sendcat_actors::job_queue::Jobs;
 use sendcat_actors::journal::Journal;
 use sendcat_actors::stream_log::{AnswerReader, AnswerWriter, Answers, OpenError};
 use sendcat_state::key::{ProviderId, TimedId};
@@ -26,7 +25,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::driver::{Asked, Driver};
-use super::tools::{self, Wanted};
+use super::tools::{self, Desk};
 use super::turn::{Failure, Opening};
 use crate::config::{ChatRules, Openrouter, fixed};
 use crate::contract::body::{BodyError, Issue};
@@ -127,18 +126,14 @@ impl From<AskError> for ChatRefusal {
 pub struct Parts {
     /// Running answers.
     pub answers: Answers,
-    /// The queue of tools.
-    pub jobs: Jobs,
-    /// Which of them are waited for.
-    pub wanted: Wanted,
+    /// Where tools are called.
+    pub tools: Arc<Desk>,
     /// Threads and messages.
     pub journal: Journal,
     /// The time.
     pub clock: SharedClock,
     /// Clocks and bounds of an answer.
     pub rules: ChatRules,
-    /// How long an answer waits for a tool.
-    pub tool_wait: Duration,
     /// The model provider.
     pub openrouter: Openrouter,
     /// Cancelled when the process has no more time for answers.

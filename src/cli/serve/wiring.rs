@@ -12,14 +12,13 @@ use sendcat_actors::observe::Status;
 use sendcat_actors::ports::{Attempt, JobRunner, Running};
 use sendcat_actors::tree::{Root, ShardPlacement, Topology, Tree, TreeOptions};
 use sendcat_state::job::{ClaimedJob, JobKind, JobRules, PartitionRules, QueueRules};
-use sendcat_state::key::ProviderId;
 use sendcat_state::store::sled::SledStore;
 use sendcat_state::store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
 use crate::chat::engine::{Engine, Parts};
-use crate::chat::tools::{ToolRunner, ToolSettings, Wanted};
+use crate::chat::tools::{Desk, DeskRules, ToolRunner, Wanted};
 use crate::config::{self, Config, fixed};
 use crate::http::guard::bearer::Auth;
 use crate::http::{Shared, Worker};
@@ -68,16 +67,15 @@ pub(super) async fn tree(
     };
     let store = store_in(&config.data_dir.join("state"));
     let connect = config.chat.connect;
-    let settings = ToolSettings {
-        serper: config.providers.serper.clone(),
-        serper_deadline: config.deadline(ProviderId::SerperSearch),
-    };
     let deadlines = (config.tool_jobs.wait, INBOX_DEADLINE);
     let mut no_client = None;
     let started = Tree::start(options, store, |handles| {
         let upstream = Upstream::new(handles.circuits.clone(), handles.bulkheads.clone(), connect);
-        let tools =
-            upstream.map(|upstream| Arc::new(ToolRunner::new(upstream, settings, wanted.clone())));
+        let runner = |upstream| {
+            let (clock, wanted) = (handles.clock.clone(), wanted.clone());
+            Arc::new(ToolRunner::new(upstream, config, clock, wanted))
+        };
+        let tools = upstream.map(runner);
         let tools = tools.map_err(|error| no_client = Some(error)).ok();
         let inbox = Handlers::new(handles.jobs.clone(), handles.clock.clone());
         Arc::new(Runner { tools, inbox, deadlines }) as Arc<dyn JobRunner>
@@ -187,14 +185,19 @@ pub(super) struct Engines {
 impl Engines {
     pub(super) fn new(shared: &Arc<Shared>, stop: &CancellationToken, wanted: Wanted) -> Self {
         let (tree, config) = (&shared.tree, &shared.config);
+        let rules = DeskRules {
+            wait: config.tool_jobs.wait,
+            max_per_run: config.tool_jobs.max_per_run,
+            cache: config.tool_cache.clone(),
+        };
+        let queues = (tree.jobs.clone(), tree.cache.clone());
+        let desk = Desk::new(queues, wanted, tree.clock.clone(), rules);
         let parts = Parts {
             answers: tree.answers.clone(),
-            jobs: tree.jobs.clone(),
-            wanted,
+            tools: Arc::new(desk),
             journal: tree.journal.clone(),
             clock: tree.clock.clone(),
             rules: config.chat.clone(),
-            tool_wait: config.tool_jobs.wait,
             openrouter: config.providers.openrouter.clone(),
             stop: stop.clone(),
         };
