@@ -10,6 +10,7 @@ pub mod gmail;
 pub mod guard;
 pub mod health;
 pub mod ops;
+pub mod ops_cache;
 pub mod ops_snapshot;
 pub mod page;
 pub mod respond;

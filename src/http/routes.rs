@@ -10,7 +10,7 @@ use sendcat_state::key::Bucket;
 use super::Worker;
 use super::dispatch::{Call, dispatch};
 use super::respond::Refusal;
-use super::{chat, gmail, health, ops, ops_snapshot, page, sessions, threads, whatsapp};
+use super::{chat, gmail, health, ops, ops_cache, ops_snapshot, page, sessions, threads, whatsapp};
 use crate::contract::code::ErrorCode as Code;
 
 /// What stands before a handler.
@@ -240,6 +240,22 @@ pub const ROUTES: &[Route] = &[
         guards: OPERATOR,
         handler: handler!(ops_snapshot::get),
         codes: &[Code::NotFound, Code::Unauthorized, Code::MethodNotAllowed, Code::InvalidRequest],
+    },
+    Route {
+        method: "GET",
+        path: "/ops/cache",
+        cors: false,
+        guards: OPERATOR,
+        handler: handler!(ops_cache::get),
+        codes: OPERATOR_CODES,
+    },
+    Route {
+        method: "DELETE",
+        path: "/ops/cache/{namespace}",
+        cors: false,
+        guards: OPERATOR,
+        handler: handler!(ops_cache::clear),
+        codes: &[Code::NotFound, Code::Unauthorized, Code::MethodNotAllowed, Code::Overloaded],
     },
     Route {
         method: "GET",

@@ -24,10 +24,12 @@ const PROVIDERS: [&str; 10] = [
 ];
 
 /// Every operators' route.
-const ROUTES: [(&str, &str); 6] = [
+const ROUTES: [(&str, &str); 8] = [
     ("GET", "/ops/actors"),
     ("GET", "/ops/inbox"),
     ("GET", "/ops/snapshot"),
+    ("GET", "/ops/cache"),
+    ("DELETE", "/ops/cache/search_web_json_v1"),
     ("GET", "/ops/faults"),
     ("POST", "/ops/faults"),
     ("DELETE", "/ops/faults"),

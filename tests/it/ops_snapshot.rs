@@ -33,6 +33,7 @@ fn a_snapshot_has_every_section_and_the_rules_in_force() {
             "inbox",
             "rateLimitPressure",
             "replayProtection",
+            "toolCache",
             "toolJobs",
             "windowMinutes",
         ];

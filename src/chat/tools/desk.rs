@@ -64,17 +64,6 @@ impl Desk {
     ) -> Self {
         Self { jobs, wanted, cache, clock, rules, flights: Flights::default() }
     }
-
-    /// The version of a tool's namespace, and how long its results hold.
-    fn space(&self, tool: ToolKind) -> (&str, Duration) {
-        let cache = &self.rules.cache;
-        match tool {
-            ToolKind::SearchWeb => (&cache.web_search_version, cache.web_search_ttl),
-            ToolKind::SearchProducts | ToolKind::SearchGlobal => {
-                (&cache.products_version, cache.product_search_ttl)
-            }
-        }
-    }
 }
 
 /// The calls of one answer.
@@ -106,7 +95,7 @@ impl Errands {
         let row = TOOLS.iter().find(|row| row.kind.as_str() == name);
         let row = row.ok_or_else(|| "There is no such tool.".to_owned())?;
         let asked = Arguments::read(row.takes, input.as_str())?;
-        let key = asked.key(row.kind, self.desk.space(row.kind).0);
+        let key = asked.key(row.kind, self.desk.rules.cache.space(row.kind).0);
         let wait = self.desk.rules.wait;
         loop {
             match self.desk.flights.board(&key) {
@@ -155,7 +144,7 @@ impl Errands {
             Err(words) => return Brought::ForAll(Err(words)),
         };
         if let Some(fill) = fill.filter(|_| found.complete) {
-            let (key, ttl) = (key.clone(), self.desk.space(row.kind).1);
+            let (key, ttl) = (key.clone(), self.desk.rules.cache.space(row.kind).1);
             let value = found.output.as_str().to_owned();
             self.desk.cache.put(NewResult { key, fill, value, ttl }).await;
         }

@@ -91,7 +91,8 @@ impl Scene {
                 self.stand_ins.count(provider, "inFlight") == 0 && slots == Some(0)
             })
         };
-        free("openrouter_chat") + free("serper_search")
+        let tools = ["serper_search", "serpapi_shopping", "ebay_browse"];
+        free("openrouter_chat") + tools.into_iter().map(free).sum::<Duration>()
     }
 
     /// How many requests the model's stand-in has had.

@@ -161,6 +161,11 @@ impl Server {
         found.map(|(_, value)| value).unwrap_or_else(|| panic!("no {name} in the banner"))
     }
 
+    /// Sets a knob, from the next start on.
+    pub(crate) fn set(&mut self, knob: &str, value: &str) {
+        self.setup.knobs.push((knob.to_owned(), value.to_owned()));
+    }
+
     /// The process's number.
     pub(crate) fn pid(&self) -> u32 {
         self.running.child.id()
