@@ -37,6 +37,29 @@ fn a_shop_whose_circuit_is_open_is_named_and_not_called() {
     assert_eq!(ran(&answer, "search_products").output()["note"], note);
     assert_eq!(asked(&scene), [1, 2, 0], "eBay was not called");
     went_on(&scene, &answer, "open");
+    // A 200 that makes no sense is a failure like any other, and opens a circuit as well.
+    scene.stand_ins.fail(SERPAPI, "malformed", 1);
+    for thread in ["nonsense", "left-alone"] {
+        let answer = scene.ask(thread, &format!("search_global {thread}"));
+        assert_eq!(ran(&answer, "search_global").shops()[0], "Shop 1", "{thread}");
+    }
+    assert_eq!(asked(&scene), [1, 4, 1], "SerpAPI was called once");
+}
+
+#[test]
+fn a_shop_whose_places_are_all_taken_is_named_and_not_called() {
+    let scene = shops(&[("BULKHEAD_EBAY_MAX_CONCURRENT", "1")]);
+    let _ = scene.ask("token", "search_products birds");
+    scene.stand_ins.fail(EBAY, "stall_headers", 1);
+    let first = scene.raw("first", "search_products cats", &[]);
+    until("eBay's one place is taken", || scene.stand_ins.count(EBAY, "inFlight") == 1);
+    let answer = scene.ask("second", "search_products dogs");
+    let note = "These results are incomplete: eBay is busy right now. Say so.";
+    assert_eq!(ran(&answer, "search_products").output()["note"], note);
+    assert_eq!(asked(&scene)[0], 3, "a token, the search for birds, the one for cats");
+    went_on(&scene, &answer, "second");
+    drop(first);
+    scene.settles();
 }
 
 #[test]
