@@ -23,9 +23,6 @@ use crate::ports::{Attempt, JobRunner};
 use crate::supervisor::{Place, Sentinel, Subtree, Supervised};
 use crate::watchdog::Sight;
 
-/// The longest a worker goes without asking for work, should a notification get lost.
-const POLL: Duration = Duration::from_millis(250);
-
 /// Delays while the queue gives no answer.
 const QUEUE_BACKOFF: Backoff =
     Backoff { base: Duration::from_millis(20), cap: Duration::from_secs(1) };
@@ -42,6 +39,8 @@ pub(crate) struct Worker {
     subtree: Arc<Subtree>,
     jobs: Jobs,
     runner: Arc<dyn JobRunner>,
+    /// The longest it goes without asking for work, should a notification get lost.
+    poll: Duration,
     around: Around,
     place: Mutex<Option<Place>>,
     draining: AtomicBool,
@@ -53,7 +52,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(
-        number: usize,
+        (number, poll): (usize, Duration),
         subtree: &Arc<Subtree>,
         around: &Around,
         jobs: &Jobs,
@@ -64,6 +63,7 @@ impl Worker {
             subtree: Arc::clone(subtree),
             jobs: jobs.clone(),
             runner: Arc::clone(runner),
+            poll,
             around: around.clone(),
             place: Mutex::new(None),
             draining: AtomicBool::new(false),
@@ -89,7 +89,7 @@ impl Worker {
                 }
                 Ok(ClaimAnswer::Nothing { due_in }) => {
                     failures = 0;
-                    self.rest(due_in.unwrap_or(POLL).min(POLL)).await;
+                    self.rest(due_in.unwrap_or(self.poll).min(self.poll)).await;
                 }
                 Err(_) => {
                     failures += 1;

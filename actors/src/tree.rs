@@ -86,6 +86,8 @@ pub struct TreeOptions {
     /// How many workers there are: at least as many as all kinds may run together, so that no kind
     /// waits for a worker that another holds.
     pub workers: usize,
+    /// The longest that a worker goes without looking for work.
+    pub poll: Duration,
 }
 
 /// The handles on every concern.

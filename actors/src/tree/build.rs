@@ -70,8 +70,8 @@ impl Build {
             journal: &journal,
             clock: &clock,
         });
-        let workers =
-            (0..options.workers).map(|number| Worker::new(number, &tools, &around, &jobs, &runner));
+        let worker = |number| Worker::new((number, options.poll), &tools, &around, &jobs, &runner);
+        let workers = (0..options.workers).map(worker);
 
         let shards = limiter.shards().iter().map(|shard| shard.supervised()).collect();
         let guards = circuits.circuits().map(|(_, circuit)| circuit.supervised());

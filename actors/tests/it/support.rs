@@ -177,6 +177,7 @@ pub(crate) fn options() -> TreeOptions {
         jobs: job_rules(),
         cache: CACHE,
         workers: 4,
+        poll: millis(250),
     }
 }
 
@@ -246,7 +247,7 @@ pub(crate) fn job_rules() -> QueueRules {
         retry_cap: Duration::from_secs(60),
         ttl: None,
     };
-    QueueRules { kinds: [(partition, job); JobKind::COUNT] }
+    QueueRules { kinds: [(partition, job); JobKind::COUNT], claim_scan: 50 }
 }
 
 /// Answers every job with what it is about.

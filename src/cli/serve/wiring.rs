@@ -64,6 +64,7 @@ pub(super) async fn tree(
         jobs,
         cache: fixed::TOOL_CACHE,
         workers,
+        poll: config.tool_jobs.poll,
     };
     let store = store_in(&config.data_dir.join("state"));
     let connect = config.chat.connect;
@@ -96,7 +97,7 @@ fn queue_rules(config: &Config) -> QueueRules {
     for kind in JobKind::all() {
         kinds[kind.index()] = rules(kind);
     }
-    QueueRules { kinds }
+    QueueRules { kinds, claim_scan: config.tool_jobs.claim_scan }
 }
 
 /// Opens the store there; files that make no sense are put aside under a name that says so.

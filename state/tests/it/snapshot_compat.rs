@@ -161,7 +161,7 @@ fn queue_rules() -> QueueRules {
         ttl: None,
     };
     let partition = PartitionRules { queued_max: 2, running_max: 1 };
-    QueueRules { kinds: [(partition, job); JobKind::COUNT] }
+    QueueRules { kinds: [(partition, job); JobKind::COUNT], claim_scan: 50 }
 }
 
 fn job(number: u64, kind: JobKind, payload: Option<&str>) -> NewJob {
