@@ -89,7 +89,7 @@ fn results_of_tools_outlive_an_orderly_end_and_not_their_own() {
     in_virtual_time(|| async {
         let tree = start().await;
         tree.cache.put(result(1)).await;
-        tree.drain(Duration::from_secs(5)).await;
+        tree.drain(Duration::from_secs(5)).await.unwrap();
     });
     clock.advance(Duration::from_secs(299));
     in_virtual_time(|| async {
