@@ -119,7 +119,7 @@ fn jobs(bench: &mut Criterion) {
         ttl: None,
     };
     let partition = PartitionRules { queued_max: usize::MAX, running_max: usize::MAX };
-    let rules = QueueRules { kinds: [(partition, job); JobKind::COUNT] };
+    let rules = QueueRules { kinds: [(partition, job); JobKind::COUNT], claim_scan: 50 };
     let new = |kind: JobKind, number: u64| NewJob {
         id: TimedId::new(NOW, number),
         kind,
