@@ -106,11 +106,15 @@ pub enum Table {
     Evidence = 6,
     /// Owners: who → how much they own.
     Owners = 7,
+    /// What running answers have sent: answer and number → a run of parts.
+    Answers = 8,
+    /// Chat requests with a key of their caller: key → the stream they were answered with.
+    ChatKeys = 9,
 }
 
 impl Table {
     /// Every table, in the order of their numbers on disk.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Claims,
         Self::Events,
         Self::EventBodies,
@@ -118,6 +122,8 @@ impl Table {
         Self::Messages,
         Self::Evidence,
         Self::Owners,
+        Self::Answers,
+        Self::ChatKeys,
     ];
 }
 

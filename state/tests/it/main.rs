@@ -1,10 +1,11 @@
 //! What the state room promises, tried from outside: properties against plain models, one contract
-//! for every store, saved forms of every version, and the rules of threads.
+//! for every store, saved forms of every version, the rules of threads and of saved answers.
 //!
 //! One binary, so that it links once. Time is moved by hand and nothing sleeps.
 
 mod job_rows;
 mod properties;
+mod saved_answers;
 mod snapshot_compat;
 mod store_contract;
 mod store_disk;
