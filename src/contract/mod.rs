@@ -16,6 +16,7 @@ pub mod ops;
 pub mod problem;
 pub mod session;
 pub mod signature;
+pub mod trace;
 pub mod ui_stream;
 pub mod whatsapp;
 mod whatsapp_verify;
