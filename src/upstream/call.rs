@@ -23,6 +23,7 @@ use sendcat_state::key::ProviderId;
 
 use super::classify::{self, Outcome};
 use super::error::{Clock, UpstreamError};
+use crate::contract::trace::Trace;
 
 /// The most bytes of an answer that is read whole: 8 MiB.
 const MAX_BODY_BYTES: usize = 8 << 20;
@@ -87,6 +88,17 @@ impl Call {
     pub fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
         let name = HeaderName::from_static(name);
         self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    /// The same call as a step of that trace.
+    #[must_use]
+    pub fn within(mut self, trace: &Trace) -> Self {
+        for (name, value) in trace.fields() {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                self.headers.insert(name, value);
+            }
+        }
         self
     }
 

@@ -6,6 +6,7 @@ pub mod ebay;
 pub mod error;
 pub mod offer;
 pub mod openrouter;
+pub mod retry;
 pub mod serpapi;
 pub mod serper;
 pub mod sse;

@@ -3,10 +3,16 @@
 
 mod builds;
 mod burst;
+mod chat_disconnects;
 mod chat_failures;
+mod chat_faults;
+mod chat_once;
 mod chat_own_faults;
 mod chat_refusals;
+mod chat_resume;
+mod chat_retries;
 mod chat_stream;
+mod chat_traces;
 mod chat_vanishing;
 mod config_refusals;
 mod cors;

@@ -17,13 +17,16 @@ use sendcat_state::store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
+use crate::chat::cut::CutAnswers;
 use crate::chat::engine::{Engine, Parts};
+use crate::chat::once::Once;
 use crate::chat::tools::{Desk, DeskRules, ToolRunner, Wanted};
 use crate::config::{self, Config, fixed};
 use crate::http::guard::bearer::Auth;
 use crate::http::{Shared, Worker};
 use crate::inbox::{Handlers, Inbox};
 use crate::upstream::call::Upstream;
+use crate::upstream::retry::RetryBudget;
 
 /// What holds for accepted events; the knobs leave it to us (INTERFACE.md §4, PRIMITIVES.md §4).
 const INBOX_PARTITION: PartitionRules = PartitionRules { queued_max: 100_000, running_max: 8 };
@@ -184,7 +187,13 @@ pub(super) struct Engines {
 }
 
 impl Engines {
-    pub(super) fn new(shared: &Arc<Shared>, stop: &CancellationToken, wanted: Wanted) -> Self {
+    /// Reads back what the process before left of its answers; what nobody reads is stored in
+    /// time.
+    pub(super) async fn new(
+        shared: &Arc<Shared>,
+        stop: &CancellationToken,
+        wanted: Wanted,
+    ) -> Self {
         let (tree, config) = (&shared.tree, &shared.config);
         let rules = DeskRules {
             wait: config.tool_jobs.wait,
@@ -193,6 +202,8 @@ impl Engines {
         };
         let queues = (tree.jobs.clone(), tree.cache.clone());
         let desk = Desk::new(queues, wanted, tree.clock.clone(), rules);
+        let cut = CutAnswers::load(tree.journal.clone(), tree.clock.clone()).await;
+        actix::spawn(cut.clone().store_in_time());
         let parts = Parts {
             answers: tree.answers.clone(),
             tools: Arc::new(desk),
@@ -201,6 +212,9 @@ impl Engines {
             rules: config.chat.clone(),
             openrouter: config.providers.openrouter.clone(),
             stop: stop.clone(),
+            retries: RetryBudget::default(),
+            once: Once::default(),
+            cut,
         };
         Self { shared: Arc::clone(shared), parts: Arc::new(parts) }
     }

@@ -11,6 +11,7 @@ pub(crate) mod ledger;
 pub(crate) mod model;
 pub(crate) mod random;
 pub(crate) mod raw;
+pub(crate) mod raw_model;
 pub(crate) mod scene;
 pub(crate) mod server;
 pub(crate) mod stand_in;

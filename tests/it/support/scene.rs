@@ -95,6 +95,20 @@ impl Scene {
         free("openrouter_chat") + tools.into_iter().map(free).sum::<Duration>()
     }
 
+    /// Has so many questions answered, ten at once, each of these in a thread of its own: what was
+    /// called pays for what is called again.
+    pub(crate) fn have_called(&self, times: usize) {
+        for begin in (0..times).step_by(10) {
+            let asked = (begin..times.min(begin + 10)).map(|number| {
+                let thread = format!("called-{}", number % 10);
+                answer(self.caller.chat(&self.token, &thread, "chunks 1"))
+            });
+            for answered in run(futures_util::future::join_all(asked)) {
+                assert_eq!(answered.status, 200, "{answered:?}");
+            }
+        }
+    }
+
     /// How many requests the model's stand-in has had.
     pub(crate) fn model_calls(&self) -> u64 {
         self.stand_ins.count("openrouter_chat", "requests")
@@ -111,6 +125,14 @@ pub(crate) fn session(caller: &Caller) -> String {
     let session = get(caller.post("/api/sessions/anonymous"));
     assert_eq!(session.status, 200, "{session:?}");
     session.json()["token"].as_str().expect("a session has a token").to_owned()
+}
+
+/// What that gives, and how long it took.
+#[expect(clippy::disallowed_methods, reason = "a real process answers in real time")]
+pub(crate) fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
+    let began = Instant::now();
+    let given = what();
+    (given, began.elapsed())
 }
 
 /// Asks again and again until it is so; how long that took.
