@@ -260,6 +260,13 @@ impl AnswerReader {
         self.ready(most_bytes)
     }
 
+    /// Waits until the answer has begun; `false` if it ended without a part. Cancel-safe.
+    pub async fn begun(&mut self) -> bool {
+        // As in `next`, waiting cannot fail.
+        let waited = self.progress.wait_for(|to| to.parts > 0 || to.ended).await;
+        waited.is_ok_and(|to| to.parts > 0)
+    }
+
     /// The next parts if there are any already.
     pub fn ready(&mut self, most_bytes: usize) -> Option<Vec<Arc<str>>> {
         let parts = self.answer.lock().read(self.at, most_bytes).to_vec();

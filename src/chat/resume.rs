@@ -38,8 +38,10 @@ impl Engine {
         if self.owner_of(thread_id).await?.as_deref() != Some(owner) {
             return Ok(None);
         }
-        if let Some(reader) = self.parts.answers.resume(thread_id).await? {
-            return Ok(Some(Resumed { reader, is_cut: false }));
+        if let Some(mut reader) = self.parts.answers.resume(thread_id).await? {
+            // As for whoever asked, a failure before the first content is no stream.
+            let begun = reader.begun().await;
+            return Ok(begun.then_some(Resumed { reader, is_cut: false }));
         }
         let cut = self.parts.cut.newest(owner, thread_id).await;
         Ok(cut.map(|reader| Resumed { reader, is_cut: true }))

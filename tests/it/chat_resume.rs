@@ -153,6 +153,17 @@ fn an_answer_stopped_before_its_first_content_is_a_conflict_to_whoever_asked() {
     assert_eq!(scene.messages("t").len(), 1);
 }
 
+#[test]
+fn whoever_resumes_before_the_first_content_waits_for_it_or_hears_that_nothing_came() {
+    let scene = Scene::with(&[("CHAT_FIRST_CONTENT_TIMEOUT_MS", "400")]);
+    scene.stand_ins.fail(MODEL, "stall_content", 1);
+    let waiting = scene.raw("t", "hello", &[]);
+    until("the call is under way", || scene.stand_ins.count(MODEL, "inFlight") == 1);
+    assert_eq!(resume(&scene, "t"), nothing());
+    assert_eq!(waiting.answer().code(), Some("upstream_first_content_timeout"));
+    scene.settles();
+}
+
 /// Begins an answer, kills its process in the middle, and starts it again; what was sent before.
 fn cut_by_a_restart(scene: &mut Scene) -> String {
     let mut reading = scene.raw("t", "slow 400 20", &["x-sendcat-on-disconnect: finish"]);

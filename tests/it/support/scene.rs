@@ -142,6 +142,8 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < PATIENCE, "it never came about that {what}");
+        // What is waited for needs the processor, too.
+        std::thread::yield_now();
     }
     began.elapsed()
 }
