@@ -10,6 +10,7 @@
 #[cfg(feature = "testing")]
 pub mod alone;
 pub mod bulkhead;
+pub mod chance;
 pub mod circuit_breaker;
 pub mod clock;
 pub mod failure;

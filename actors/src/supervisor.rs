@@ -12,7 +12,7 @@ mod parts;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -122,7 +122,8 @@ pub enum Ended {
 
 /// The root of the tree.
 pub struct Supervisor {
-    pub(crate) actors: HashMap<String, Arc<dyn Supervised>>,
+    /// By name: they are told the time in the same order in every run.
+    pub(crate) actors: BTreeMap<String, Arc<dyn Supervised>>,
     pub(crate) reports: mpsc::UnboundedReceiver<Report>,
     pub(crate) clock: SharedClock,
     pub(crate) topology: crate::tree::Topology,

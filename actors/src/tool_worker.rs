@@ -103,6 +103,7 @@ impl Worker {
     /// Waits for work, for the time, or for the end.
     async fn rest(&self, at_most: Duration) {
         tokio::select! {
+            biased;
             () = self.jobs.work() => {}
             () = tokio::time::sleep(at_most) => {}
             () = self.drain.notified() => {}
@@ -125,7 +126,9 @@ impl Worker {
         let running = AssertUnwindSafe(self.runner.run(job.clone())).catch_unwind();
         let running = tokio::time::timeout(deadline, running);
         tokio::pin!(running);
+        // What has ended has ended, also when its lease does in the same moment.
         let ended = tokio::select! {
+            biased;
             ended = &mut running => ended,
             () = self.keep_lease(job) => return None,
             () = self.drain.notified() => {
@@ -167,7 +170,7 @@ impl Worker {
             }
         };
         for attempt in 1..=REPORTS {
-            let random = getrandom::u64().unwrap_or_default();
+            let random = crate::chance::number();
             match self.jobs.report(job, outcome.clone(), random).await {
                 Ok(Report::Ended) => return self.jobs.deliver(job.id, end),
                 // An earlier report got no answer and was taken in all the same.

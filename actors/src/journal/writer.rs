@@ -62,6 +62,7 @@ impl Writer {
 
     /// The same as a task.
     pub(crate) async fn run_local(mut self) {
+        self.shared.in_place.store(true, Ordering::Release);
         while let Some(first) = self.queue.recv().await {
             self.work_off(first);
         }
