@@ -23,7 +23,7 @@ use crate::machine::{Class, Machine};
 use crate::supervisor::Subtree;
 
 /// What the actor is asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     /// An answer begins in a thread.
     Open(String, TimedId),

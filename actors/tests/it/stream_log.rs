@@ -241,3 +241,34 @@ fn a_link_is_no_reader_and_a_replay_is_all_there() {
         assert_eq!(read_out(replayed, 1).await, "ab");
     });
 }
+
+#[test]
+fn an_answer_whose_end_panicked_is_ended_with_the_next_tick() {
+    in_virtual_time(|| async {
+        let tree = tree_on(&Disk::default()).await;
+        let writer = open(&tree, 1).await;
+        tree.arm("stream_log", once(FaultKind::PanicDecide));
+        drop(writer);
+        settle().await;
+        assert_eq!(restarts(&tree, "stream_log"), [("decide", 1)]);
+        pass(millis(600)).await;
+        assert_eq!(tree.answers.running(), 0);
+        for number in 2..2 + MOST_IN_A_THREAD as u64 {
+            std::mem::forget(open(&tree, number).await);
+        }
+    });
+}
+
+#[test]
+fn an_answer_that_ended_while_the_actor_was_deaf_is_ended_by_its_successor() {
+    in_virtual_time(|| async {
+        let tree = tree_on(&Disk::default()).await;
+        tree.arm("stream_log", once(FaultKind::Deaf(millis(2400))));
+        let writer = open(&tree, 1).await;
+        pass(millis(100)).await;
+        drop(writer);
+        pass(millis(3000)).await;
+        assert_eq!(restarts(&tree, "stream_log"), [("hang", 1)]);
+        assert_eq!(tree.answers.running(), 0);
+    });
+}
