@@ -5,7 +5,8 @@
 //! [`machine`] says what a machine must promise, [`handle`] is what callers hold, `shell` is the
 //! one actor, [`journal`] the way to the disk, [`supervisor`] who starts again what died.
 //! [`failure`] says which way each concern fails, [`observe`] what is seen of an actor, [`ports`]
-//! what the outside implements, and [`clock`] is the only file that reads the time.
+//! what the outside implements, [`clock`] is the only file that reads the time, [`chance`] the only
+//! one that draws lots.
 
 #[cfg(feature = "testing")]
 pub mod alone;
