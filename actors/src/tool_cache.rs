@@ -20,7 +20,7 @@ use crate::machine::{Class, Machine};
 use crate::supervisor::Subtree;
 
 /// What the cache is asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     /// What is known about this question.
     Get(CacheKey),

@@ -73,7 +73,7 @@ pub(crate) const SUBTREES: &[Subtree] = &[
     subtree("limits", &["rate_limiter-"], 5, 30),
     subtree("guards", &["circuit_breaker-", "bulkhead-"], 5, 30),
     subtree("replay", &["idempotency"], 5, 30),
-    subtree("tools", &["job_queue", "tool_worker-"], 5, 60),
+    subtree("tools", &["job_queue", "tool_cache", "tool_worker-"], 5, 60),
     subtree("answers", &["stream_log"], 5, 30),
 ];
 

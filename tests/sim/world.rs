@@ -20,6 +20,7 @@ use sendcat_state::store::faulty::{DiskFaults, FaultyStore};
 use sendcat_state::store::memory::{MemoryDisk, MemoryStore};
 use sendcat_state::store::{Store, StoreError};
 use sendcat_state::timestamp::Timestamp;
+use sendcat_state::tool_cache::CacheRules;
 
 use crate::callers::pause;
 use crate::model::{Model, Rule};
@@ -183,8 +184,10 @@ fn options(clock: SystemClock) -> TreeOptions {
             lease_ttl: LEASE,
             wait: if provider == LINED { Duration::from_millis(700) } else { Duration::ZERO },
         }),
-        jobs: QueueRules { kinds: [(partition, job); JobKind::COUNT] },
+        jobs: QueueRules { kinds: [(partition, job); JobKind::COUNT], claim_scan: 50 },
+        cache: CacheRules { entries_max: 16, bytes_max: 4096, value_bytes_max: 1024 },
         workers: WORKERS,
+        poll: Duration::from_millis(250),
     }
 }
 
