@@ -1,5 +1,5 @@
-//! What each machine's decision costs, without its actor: one whole round of what a call asks of it,
-//! decided and applied. The rate limiter's has a file of its own (`rate_limit.rs`).
+//! What a decision of each machine costs, without its actor: one whole round of what a call asks of
+//! it, decided and applied. The rate limiter has a file of its own (`rate_limit.rs`).
 //!
 //! Floor of each: two look-ups and two writes of one key in a hash map of as many entries, which is
 //! the least that anything could do that remembers who holds what.
@@ -119,7 +119,7 @@ fn jobs(bench: &mut Criterion) {
         ttl: None,
     };
     let partition = PartitionRules { queued_max: usize::MAX, running_max: usize::MAX };
-    let rules = QueueRules { kinds: [(partition, job); JobKind::COUNT] };
+    let rules = QueueRules { kinds: [(partition, job); JobKind::COUNT], claim_scan: 50 };
     let new = |kind: JobKind, number: u64| NewJob {
         id: TimedId::new(NOW, number),
         kind,

@@ -154,6 +154,7 @@ const MAY_SLEEP: &[(&str, &str)] = &[
     ("actors/tests/it/lines.rs", "virtual time: a wait in line"),
     ("actors/tests/it/support.rs", "virtual time: a sleep is how it is moved"),
     ("actors/tests/it/workers.rs", "virtual time: a job that takes its time"),
+    ("tests/sim/callers.rs", "virtual time: a caller that takes its time"),
     ("tests/it/support/webhook.rs", "between two looks at a process that is at work"),
 ];
 

@@ -17,7 +17,7 @@ use sendcat_state::key::{LeaseId, PerProvider, ProviderId};
 use sendcat_state::machine::Decision;
 use sendcat_state::timestamp::Timestamp;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::failure::{self, Concern};
 use crate::handle::{Around, Handle};
@@ -28,7 +28,7 @@ use crate::supervisor::Subtree;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What a bulkhead is asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     /// A slot for this holder, or a place in line.
     Acquire(String, Priority),
@@ -140,7 +140,7 @@ enum Held {
 #[derive(Clone)]
 struct Lined {
     bulkhead: Handle<Bulkhead>,
-    bell: Arc<watch::Sender<()>>,
+    bell: Arc<Notify>,
 }
 
 impl Lined {
@@ -148,7 +148,7 @@ impl Lined {
     /// handled in the order they come.
     fn free(&self, command: Command) {
         self.bulkhead.tell(command);
-        self.bell.send_replace(());
+        self.bell.notify_waiters();
     }
 }
 
@@ -220,7 +220,7 @@ impl Bulkheads {
             let name = name_of(provider);
             let base = base(&name);
             let bulkhead = Handle::new(name, subtree, around, rules(provider), base);
-            Lined { bulkhead, bell: Arc::new(watch::Sender::new(())) }
+            Lined { bulkhead, bell: Arc::default() }
         };
         let local = PerProvider::new(|_| Arc::default());
         Self { bulkheads: PerProvider::new(bulkhead), local }
@@ -272,11 +272,12 @@ impl Bulkheads {
         let lined = self.bulkheads.of(provider);
         let (bulkhead, clock) = (&lined.bulkhead, &lined.bulkhead.cell().around.clock);
         let lease_ttl = bulkhead.rules().lease_ttl;
-        let mut bell = lined.bell.subscribe();
         let mut place = Place { lined: lined.clone(), ticket: Some(ticket) };
         loop {
-            // A bell that rings from here on is heard below.
-            bell.borrow_and_update();
+            // A bell that rings from here on is heard below, by all in line in their order.
+            let bell = lined.bell.notified();
+            tokio::pin!(bell);
+            bell.as_mut().enable();
             match bulkhead.ask(Command::PickUp(ticket.id)).await {
                 Ok(Answer::Ticket(TicketState::Granted(lease))) => {
                     place.ticket = None;
@@ -298,7 +299,7 @@ impl Bulkheads {
             }
             let left = clock.now().until(ticket.deadline);
             // Whether the bell rang or time is up, the machine has the answer.
-            let _ = tokio::time::timeout(left.min(LOOK_EVERY), bell.changed()).await;
+            let _ = tokio::time::timeout(left.min(LOOK_EVERY), bell).await;
         }
     }
 

@@ -20,7 +20,7 @@ use crate::machine::{Class, Machine, Publish};
 use crate::supervisor::Subtree;
 
 /// What a circuit is asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     /// May the provider be called?
     Gate,
@@ -137,7 +137,7 @@ impl CallPermit {
             | CallOutcome::Neutral => outcome,
         };
         if let Some(permit) = self.permit.take() {
-            let random = getrandom::u64().unwrap_or_default();
+            let random = crate::chance::number();
             self.circuit.tell(Command::Record(permit, outcome, random));
         }
     }

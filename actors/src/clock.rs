@@ -43,6 +43,16 @@ impl SystemClock {
     }
 }
 
+#[cfg(feature = "testing")]
+impl SystemClock {
+    /// A clock that begins at `now` and goes by the runtime's time alone: in virtual time every run
+    /// tells the same times.
+    #[expect(clippy::disallowed_methods, reason = "this is the file that reads the time")]
+    pub fn starting_at(now: Timestamp) -> Self {
+        Self { base_ms: AtomicU64::new(now.as_millis()), started: Instant::now() }
+    }
+}
+
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the file that reads the time")]
     fn now(&self) -> Timestamp {

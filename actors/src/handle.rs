@@ -44,8 +44,8 @@ pub(crate) struct Cell<M: Machine> {
     pub(crate) rules: ArcSwap<M::Rules>,
     pub(crate) view: ArcSwap<M::View>,
     pub(crate) recall: Mutex<Recall<M>>,
-    /// What was told and died with a mailbox before its turn came.
-    parked: Mutex<Vec<M::Command>>,
+    /// What was told and died with a mailbox before its turn came, or panicked in it.
+    parked: Mutex<Vec<Told<M>>>,
     /// Whether a tick is in the mailbox: a deaf actor is not told the time twice.
     pub(crate) ticking: Arc<AtomicBool>,
     /// Whether a snapshot was handed to the journal and did not reach the disk.
@@ -96,6 +96,18 @@ pub(crate) struct Envelope<M: Machine> {
 pub(crate) struct Body<M: Machine> {
     pub(crate) command: M::Command,
     pub(crate) reply: Option<Reply<M>>,
+    /// How often deciding it came to nothing.
+    pub(crate) tries: u8,
+}
+
+/// How often what was told may panic before it is left alone.
+const MOST_TRIES: u8 = 3;
+
+/// What was told and is to be told again.
+pub(crate) struct Told<M: Machine> {
+    pub(crate) command: M::Command,
+    /// How often deciding it came to nothing.
+    pub(crate) tries: u8,
 }
 
 impl<M: Machine> Message for Envelope<M> {
@@ -119,11 +131,11 @@ impl<M: Machine> Envelope<M> {
 impl<M: Machine> Drop for Envelope<M> {
     fn drop(&mut self) {
         // The mailbox died with the command in it: it was surely not executed.
-        let Some(Body { command, reply }) = self.body.take() else { return };
+        let Some(Body { command, reply, tries }) = self.body.take() else { return };
         if let Some(reply) = reply {
             reply.refuse(AskError::Restarting { retry_after: std::time::Duration::ZERO });
         } else if let Some(cell) = self.told.take() {
-            cell.park(command);
+            cell.park(Some(Told { command, tries }));
         }
     }
 }
@@ -197,27 +209,32 @@ impl<M: Machine> Cell<M> {
     /// Sends a command that must not be refused: a release, an undo. Its number is bounded by what
     /// was admitted before.
     pub(crate) fn tell(self: &Arc<Self>, command: M::Command) {
+        self.tell_again(Told { command, tries: 0 });
+    }
+
+    fn tell_again(self: &Arc<Self>, Told { command, tries }: Told<M>) {
         let now = self.around.clock.now();
         let era = self.vitals.enter(now);
         let permit = DepthPermit { vitals: Arc::clone(&self.vitals), era };
-        let body = Some(Body { command, reply: None });
+        let body = Some(Body { command, reply: None, tries });
         let told = Some(Arc::clone(self));
         self.post(Envelope { body, asked_at: now, told, _permit: permit });
     }
 
     /// Keeps what was told until an actor is there again; one that is not coming back needs none.
-    fn park(&self, command: M::Command) {
+    pub(crate) fn park(&self, told: Option<Told<M>>) {
+        let Some(told) = told.filter(|told| told.tries <= MOST_TRIES) else { return };
         if !matches!(self.vitals.status(), Status::Down | Status::Stopped) {
-            self.parked.lock().unwrap_or_else(PoisonError::into_inner).push(command);
+            self.parked.lock().unwrap_or_else(PoisonError::into_inner).push(told);
         }
     }
 
-    /// Tells again what died with a mailbox.
+    /// Tells again what died with a mailbox, or panicked.
     pub(crate) fn tell_parked(self: &Arc<Self>) {
         let parked =
             std::mem::take(&mut *self.parked.lock().unwrap_or_else(PoisonError::into_inner));
-        for command in parked {
-            self.tell(command);
+        for told in parked {
+            self.tell_again(told);
         }
     }
 
@@ -301,7 +318,7 @@ impl<M: Machine> Handle<M> {
         let permit = DepthPermit { vitals: Arc::clone(vitals), era };
         let (to, answer) = oneshot::channel();
         let reply = Some(Reply { to, cell: Arc::clone(&self.cell) });
-        let body = Some(Body { command, reply });
+        let body = Some(Body { command, reply, tries: 0 });
         self.cell.post(Envelope { body, asked_at: now, told: None, _permit: permit });
         match tokio::time::timeout(M::ASK_DEADLINE, answer).await {
             Ok(Ok(Ok(delivery))) => delivery.take().ok_or(AskError::Crashed),

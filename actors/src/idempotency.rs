@@ -29,7 +29,7 @@ pub const CLAIM_LEASE: Duration = Duration::from_secs(30);
 const PENDING_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What the claims are asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     /// Claim these keys.
     Claim(Claimant, Vec<IdempotencyKey>),

@@ -24,7 +24,7 @@ use crate::machine::{Class, Machine};
 use crate::supervisor::Subtree;
 
 /// What the queue is asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     /// Take these jobs, with these records.
     Enqueue(Vec<NewJob>, Vec<RecordWrite>),

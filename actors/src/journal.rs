@@ -12,7 +12,7 @@
 mod writer;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -129,6 +129,9 @@ struct Shared {
     /// What could not be read back: the machine, and why.
     put_aside: Mutex<Vec<(String, String)>>,
     reader: Mutex<Option<Arc<dyn Records + Send + Sync>>>,
+    /// Whether the writer is a task among others, and reading is done where it is asked: on one
+    /// thread in virtual time another thread would come back when it likes.
+    in_place: AtomicBool,
     state: Mutex<JournalState>,
     faults: FaultBoard,
 }
@@ -180,6 +183,7 @@ impl Journal {
             clock: clock.clone(),
             put_aside: Mutex::default(),
             reader: Mutex::new(None),
+            in_place: AtomicBool::new(false),
             state: Mutex::new(JournalState::default()),
             faults: FaultBoard::default(),
         });
@@ -276,6 +280,9 @@ impl Journal {
     {
         let reader = self.shared.reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let reader = reader.ok_or_else(|| ReadError("the store is not open".into()))?;
+        if self.shared.in_place.load(Ordering::Acquire) {
+            return of(reader.as_ref());
+        }
         let reading = tokio::task::spawn_blocking(move || of(reader.as_ref()));
         match tokio::time::timeout(COMMIT_DEADLINE, reading).await {
             Ok(Ok(read)) => read,

@@ -1,15 +1,17 @@
 //! One supervised actor per reliability concern.
 //!
 //! Callers hold handles: [`rate_limiter`], [`circuit_breaker`], [`bulkhead`], [`idempotency`],
-//! [`job_queue`], [`stream_log`], all handed out by [`tree`]. Beneath them: [`machine`] says what a
-//! machine must promise, [`handle`] is what callers hold, `shell` is the one actor, [`journal`] the
-//! way to the disk, [`supervisor`] who starts again what died. [`failure`] says which way each
-//! concern fails, [`observe`] what is seen of an actor, [`ports`] what the outside implements, and
-//! [`clock`] is the only file that reads the time.
+//! [`job_queue`], [`tool_cache`], [`stream_log`], all handed out by [`tree`]. Beneath them:
+//! [`machine`] says what a machine must promise, [`handle`] is what callers hold, `shell` is the
+//! one actor, [`journal`] the way to the disk, [`supervisor`] who starts again what died.
+//! [`failure`] says which way each concern fails, [`observe`] what is seen of an actor, [`ports`]
+//! what the outside implements, [`clock`] is the only file that reads the time, [`chance`] the only
+//! one that draws lots.
 
 #[cfg(feature = "testing")]
 pub mod alone;
 pub mod bulkhead;
+pub mod chance;
 pub mod circuit_breaker;
 pub mod clock;
 pub mod failure;
@@ -27,6 +29,7 @@ mod rebuild;
 mod shell;
 pub mod stream_log;
 pub mod supervisor;
+pub mod tool_cache;
 mod tool_worker;
 pub mod tree;
 mod watchdog;

@@ -45,7 +45,7 @@ pub trait Machine:
     + 'static
 {
     /// What it is asked.
-    type Command: UnwindSafe + Send + 'static;
+    type Command: Clone + UnwindSafe + Send + 'static;
     /// What it answers.
     type Answer: Send + 'static;
     /// What a command makes of it: journalled, replayed, applied.

@@ -24,7 +24,7 @@ use crate::supervisor::Subtree;
 use refused::RefusedKeys;
 
 /// What a shard is asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     /// A call under one limit.
     Admit {

@@ -81,6 +81,9 @@ async fn build_from<M: Machine>(cell: &Cell<M>, incarnation: u64, source: Source
 /// What the store's records say of the machine; `None` while they cannot be read.
 async fn salvage<M: Machine>(cell: &Cell<M>) -> Option<M> {
     let now = cell.around.clock.now();
+    // What was accepted and still waits for the writer has no row yet: look behind it.
+    let nothing = cell.around.journal.transact(|_| Ok::<_, ()>(((), Vec::new())));
+    nothing.await.ok()?.ok()?;
     let salvaged = cell.around.journal.read(move |records| M::salvage(now, records)).await;
     let actor = cell.vitals.name();
     let warn = |error| tracing::warn!(actor, %error, "records cannot be read yet");

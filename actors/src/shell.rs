@@ -26,7 +26,7 @@ use sendcat_state::store::{Commit, JournalledChange};
 use sendcat_state::timestamp::Timestamp;
 
 use crate::failure::AskError;
-use crate::handle::{Body, Cell, Envelope, Reply, Ticket};
+use crate::handle::{Body, Cell, Envelope, Reply, Ticket, Told};
 use crate::journal::{Append, Snapshot};
 use crate::machine::{Class, Machine, Publish};
 use crate::observe::{CaughtPanic, Cause, Status};
@@ -103,7 +103,7 @@ impl<M: Machine> Shell<M> {
 
     /// One turn.
     fn turn(&mut self, now: Timestamp, body: Body<M>, ctx: &mut Context<Self>) {
-        let Body { command, reply } = body;
+        let Body { command, reply, tries } = body;
         let Some(machine) = &self.machine else {
             return refuse(reply, AskError::Down);
         };
@@ -112,6 +112,7 @@ impl<M: Machine> Shell<M> {
         if reply.is_some() && self.cell.poison.refuses(now, fingerprint) {
             return refuse(reply, AskError::Poisoned);
         }
+        let told = reply.is_none().then(|| Told { command: command.clone(), tries: tries + 1 });
         let waits = M::CLASS == Class::Journalled && M::waits_for_disk(&command);
         let rules = self.cell.rules.load();
         let faults = &self.cell.faults;
@@ -122,7 +123,10 @@ impl<M: Machine> Shell<M> {
         }));
         match decided {
             // Replaced while it hung in there: nobody may see what this one decided (SV-3).
-            Ok(_) if self.is_superseded() => refuse(reply, AskError::Crashed),
+            Ok(_) if self.is_superseded() => {
+                refuse(reply, AskError::Crashed);
+                self.cell.park(told);
+            }
             Ok(decision) => {
                 if !self.take_effect(now, decision, reply, waits, ctx) {
                     self.cell.poison.strike(now, fingerprint);
@@ -132,6 +136,8 @@ impl<M: Machine> Shell<M> {
                 self.cell.poison.strike(now, fingerprint);
                 self.on_decide_panic(now, "decide", payload.as_ref());
                 refuse(reply, AskError::Crashed);
+                // What was told must come true: it is told again with the next tick.
+                self.cell.park(told);
             }
         }
     }
@@ -472,7 +478,10 @@ impl<M: Machine> Handler<Envelope<M>> for Shell<M> {
     fn handle(&mut self, mut envelope: Envelope<M>, ctx: &mut Context<Self>) {
         let now = self.now();
         self.cell.vitals.step_begins(now, envelope.asked_at());
-        if let Some(body) = envelope.begin() {
+        if self.is_superseded() {
+            // It was not executed: dropped, it says so, or goes to the successor if it was told.
+            drop(envelope);
+        } else if let Some(body) = envelope.begin() {
             self.turn(now, body, ctx);
         }
         self.cell.vitals.step_ends();

@@ -6,6 +6,7 @@
 //! themselves go from writer to readers without passing a mailbox.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::machine::{Class, Machine};
 use crate::supervisor::Subtree;
 
 /// What the actor is asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     /// An answer begins in a thread.
     Open(String, TimedId),
@@ -30,6 +31,8 @@ pub enum Command {
     Close(String, TimedId),
     /// Which runs, the newest of a thread?
     Newest(String),
+    /// Does this one run in that thread?
+    Runs(String, TimedId),
 }
 
 /// What it answers.
@@ -39,6 +42,8 @@ pub enum Answer {
     Opened(Opened, String, TimedId),
     /// To [`Command::Newest`].
     Newest(Option<TimedId>),
+    /// To [`Command::Runs`].
+    Runs(bool),
     /// To all else.
     Noted,
 }
@@ -69,6 +74,9 @@ impl Machine for LiveAnswers {
             Command::Newest(thread_id) => {
                 Decision::unchanged(Answer::Newest(self.newest(&thread_id)))
             }
+            Command::Runs(thread_id, answer) => {
+                Decision::unchanged(Answer::Runs(self.runs(&thread_id, answer)))
+            }
         }
     }
 
@@ -77,7 +85,10 @@ impl Machine for LiveAnswers {
             Answer::Opened(Opened::Running, thread_id, answer) => {
                 Some(Command::Close(thread_id, answer))
             }
-            Answer::Opened(Opened::TooMany, ..) | Answer::Newest(_) | Answer::Noted => None,
+            Answer::Opened(Opened::TooMany, ..)
+            | Answer::Newest(_)
+            | Answer::Runs(_)
+            | Answer::Noted => None,
         }
     }
 
@@ -96,9 +107,20 @@ struct Progress {
 struct AnswerLog {
     log: Mutex<StreamLog>,
     progress: watch::Sender<Progress>,
+    /// Whether somebody told the answer to stop.
+    stop: watch::Sender<bool>,
+    /// Whether it is being stored, so that nobody may take it up any more.
+    settling: AtomicBool,
 }
 
 impl AnswerLog {
+    fn new(log: StreamLog) -> Arc<Self> {
+        let (progress, _) = watch::channel(Progress { parts: log.len(), ended: log.has_ended() });
+        let (stop, _) = watch::channel(false);
+        let (log, settling) = (Mutex::new(log), AtomicBool::new(false));
+        Arc::new(Self { log, progress, stop, settling })
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, StreamLog> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -154,9 +176,41 @@ impl AnswerWriter {
         async move { answer.progress.closed().await }
     }
 
+    /// Resolves when somebody told the answer to stop.
+    pub fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let answer = Arc::clone(&self.answer);
+        async move {
+            // The sender lives in the log that is held here, so waiting cannot fail.
+            let mut told = answer.stop.subscribe();
+            drop(told.wait_for(|told| *told).await);
+        }
+    }
+
+    /// Says that the answer is about to be stored: whoever would take it up from now on waits, and
+    /// finds it stored instead.
+    pub fn settle(&self) {
+        self.answer.settling.store(true, Ordering::Release);
+    }
+
+    /// The parts from number `from` on.
+    pub fn parts_from(&self, from: usize) -> Vec<Arc<str>> {
+        self.answer.lock().read(from, usize::MAX).to_vec()
+    }
+
     /// Another reader, from the start.
     pub fn reader(&self) -> AnswerReader {
         AnswerReader::of(&self.answer)
+    }
+}
+
+/// A way to an answer for as long as it runs or is read.
+#[derive(Clone)]
+pub struct AnswerLink(Weak<AnswerLog>);
+
+impl AnswerLink {
+    /// A reader, from the start; `None` if the answer is over and nobody reads it.
+    pub fn reader(&self) -> Option<AnswerReader> {
+        self.0.upgrade().map(|answer| AnswerReader::of(&answer))
     }
 }
 
@@ -181,6 +235,21 @@ impl AnswerReader {
         Self { answer: Arc::clone(answer), progress, at: 0 }
     }
 
+    /// A way to the same answer that is no reader: it keeps nothing running.
+    pub fn link(&self) -> AnswerLink {
+        AnswerLink(Arc::downgrade(&self.answer))
+    }
+
+    /// A reader of an answer that is over, of which these parts are all.
+    pub fn replay(parts: impl IntoIterator<Item = Arc<str>>) -> Self {
+        let mut log = StreamLog::new(usize::MAX);
+        for part in parts {
+            log.append(part);
+        }
+        log.end();
+        Self::of(&AnswerLog::new(log))
+    }
+
     /// The next parts: all that are there, up to `most_bytes` and at least one. Waits for the
     /// first; `None` when the answer has ended. Cancel-safe.
     pub async fn next(&mut self, most_bytes: usize) -> Option<Vec<Arc<str>>> {
@@ -189,6 +258,13 @@ impl AnswerReader {
         let waited = self.progress.wait_for(|to| to.parts > seen || to.ended).await;
         drop(waited);
         self.ready(most_bytes)
+    }
+
+    /// Waits until the answer has begun; `false` if it ended without a part. Cancel-safe.
+    pub async fn begun(&mut self) -> bool {
+        // As in `next`, waiting cannot fail.
+        let waited = self.progress.wait_for(|to| to.parts > 0 || to.ended).await;
+        waited.is_ok_and(|to| to.parts > 0)
     }
 
     /// The next parts if there are any already.
@@ -237,23 +313,60 @@ impl Answers {
         if matches!(opened, Answer::Opened(Opened::TooMany, ..)) {
             return Err(OpenError::TooMany);
         }
-        let (progress, _) = watch::channel(Progress::default());
-        let log = Mutex::new(StreamLog::new(limit_bytes));
-        let answer = Arc::new(AnswerLog { log, progress });
+        let answer = AnswerLog::new(StreamLog::new(limit_bytes));
         self.logs().insert(id, Arc::downgrade(&answer));
         let (thread_id, answers) = (thread_id.to_owned(), self.clone());
         Ok(AnswerWriter { id, thread_id, answer, answers })
     }
 
-    /// A reader of the newest running answer of a thread; `None` if none runs.
+    /// A reader of the newest running answer of a thread; `None` if none runs. One that is being
+    /// stored is waited for: it is then stored, and no longer here.
     ///
     /// # Errors
     /// [`AskError`] if the actor gave no answer.
     pub async fn resume(&self, thread_id: &str) -> Result<Option<AnswerReader>, AskError> {
+        loop {
+            let Some((_, answer)) = self.newest(thread_id).await? else { return Ok(None) };
+            if !answer.settling.load(Ordering::Acquire) {
+                return Ok(Some(AnswerReader::of(&answer)));
+            }
+            let mut progress = answer.progress.subscribe();
+            drop(progress.wait_for(|to| to.ended).await);
+            // Its writer has told the actor, or is about to; what is asked next comes after.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Tells an answer of a thread to stop: the newest, or the one of that identifier. `false` if
+    /// it does not run.
+    ///
+    /// # Errors
+    /// [`AskError`] if the actor gave no answer.
+    pub async fn stop(&self, thread_id: &str, id: Option<TimedId>) -> Result<bool, AskError> {
+        let answer = match id {
+            None => self.newest(thread_id).await?.map(|(_, answer)| answer),
+            Some(id) => self.runs(thread_id, id).await?.then(|| self.log(id)).flatten(),
+        };
+        let answer = answer.filter(|answer| !answer.settling.load(Ordering::Acquire));
+        if let Some(answer) = &answer {
+            answer.stop.send_replace(true);
+        }
+        Ok(answer.is_some())
+    }
+
+    async fn newest(&self, thread_id: &str) -> Result<Option<(TimedId, Arc<AnswerLog>)>, AskError> {
         let newest = self.registry.ask(Command::Newest(thread_id.to_owned())).await?;
         let Answer::Newest(Some(id)) = newest else { return Ok(None) };
-        let answer = self.logs().get(&id).and_then(Weak::upgrade);
-        Ok(answer.map(|answer| AnswerReader::of(&answer)))
+        Ok(self.log(id).map(|answer| (id, answer)))
+    }
+
+    async fn runs(&self, thread_id: &str, id: TimedId) -> Result<bool, AskError> {
+        let runs = self.registry.ask(Command::Runs(thread_id.to_owned(), id)).await?;
+        Ok(matches!(runs, Answer::Runs(true)))
+    }
+
+    fn log(&self, id: TimedId) -> Option<Arc<AnswerLog>> {
+        self.logs().get(&id).and_then(Weak::upgrade)
     }
 
     /// How many answers run, as last published.

@@ -9,8 +9,10 @@
 //! - SV-2: a crash loop gives up and alerts.
 
 mod parts;
+#[cfg(test)]
+mod tests;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,7 +29,7 @@ use crate::journal::Journal;
 use crate::machine::Machine;
 use crate::observe::{Cause, Status, Vitals};
 use crate::shell::{Notice, Shell};
-use crate::watchdog::{Abandoned, MOST_ABANDONED, Sight, Watchdog};
+use crate::watchdog::{Abandoned, MOST_ABANDONED, Sight, Watchdog, holds_up};
 pub use parts::{Beat, Escalation, Place, Reports, Subtree};
 pub(crate) use parts::{Down, Report, Sentinel, end_this_thread};
 
@@ -68,7 +70,9 @@ impl<M: Machine> Supervised for Cell<M> {
     fn start(self: Arc<Self>, place: Place) -> bool {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place.clone());
         let incarnation = self.vitals.next_launch();
-        // A tick that hangs with the one before must not keep this one from being told the time.
+        // Until it is there nobody is: what is told meanwhile waits for it, and neither that nor a
+        // tick may go to the one before, which may hang for ever.
+        self.address.store(None);
         self.ticking.store(false, Ordering::Release);
         self.vitals.restarts(self.around.clock.now(), Duration::ZERO);
         place.run(move || Shell::launch(self, incarnation))
@@ -118,7 +122,8 @@ pub enum Ended {
 
 /// The root of the tree.
 pub struct Supervisor {
-    pub(crate) actors: HashMap<String, Arc<dyn Supervised>>,
+    /// By name: they are told the time in the same order in every run.
+    pub(crate) actors: BTreeMap<String, Arc<dyn Supervised>>,
     pub(crate) reports: mpsc::UnboundedReceiver<Report>,
     pub(crate) clock: SharedClock,
     pub(crate) topology: crate::tree::Topology,
@@ -266,17 +271,10 @@ impl Supervisor {
         None
     }
 
-    fn on_hang(&mut self, now: Timestamp, hung: &Arc<dyn Supervised>) -> Verdict {
-        let Some(place) = hung.place() else { return Verdict::Restart };
+    fn on_hang(&mut self, now: Timestamp, found: &Arc<dyn Supervised>) -> Verdict {
+        let Some(place) = found.place() else { return Verdict::Restart };
         let _placing = Arc::clone(&self.placing);
         let _placing = _placing.lock().unwrap_or_else(PoisonError::into_inner);
-        tracing::error!(actor = hung.vitals().name(), "an actor hangs and its thread is abandoned");
-        hung.vitals().count_restart(Cause::Hang);
-        if hung.subtree().failed(now) == Verdict::GiveUp {
-            hung.vitals().set_status(Status::Down);
-            let subtree = Arc::clone(hung.subtree());
-            return self.on_give_up(hung.vitals().name(), subtree.name, subtree.escalation);
-        }
         let neighbours: Vec<_> = self
             .actors
             .values()
@@ -284,14 +282,29 @@ impl Supervisor {
             .filter(|actor| !matches!(actor.vitals().status(), Status::Stopped | Status::Down))
             .cloned()
             .collect();
+        // Whoever was found first waits, maybe, behind the one that hangs (SUPERVISION.md §6.6).
+        let busy = |actor: &Arc<dyn Supervised>| Some(actor.vitals().busy_since()?.until(now));
+        let limit = found.sight().map_or(Duration::ZERO, |sight| sight.limit);
+        let hung = holds_up(neighbours.iter().map(busy), limit);
+        let hung = hung.map_or(found, |at| &neighbours[at]);
+        tracing::error!(actor = hung.vitals().name(), "an actor hangs and its thread is abandoned");
+        hung.vitals().count_restart(Cause::Hang);
+        let mut verdict = Verdict::Restart;
+        if hung.subtree().failed(now) == Verdict::GiveUp {
+            hung.vitals().set_status(Status::Down);
+            let subtree = hung.subtree();
+            verdict = self.on_give_up(hung.vitals().name(), subtree.name, subtree.escalation);
+        }
         let moving = if neighbours.is_empty() { vec![Arc::clone(hung)] } else { neighbours };
         let elsewhere = self.abandon(place);
-        for actor in moving {
+        // Also beside one that is given up: the thread is no place for its neighbours any more.
+        for actor in moving.iter().filter(|actor| actor.vitals().status() != Status::Down).cloned()
+        {
             self.watchdog.forget(actor.vitals().name());
             actor.vitals().abandon();
             actor.start(elsewhere.clone());
         }
-        if self.abandoned.count() > MOST_ABANDONED { Verdict::GiveUp } else { Verdict::Restart }
+        if self.abandoned.count() > MOST_ABANDONED { Verdict::GiveUp } else { verdict }
     }
 
     /// Leaves a thread to itself, and makes one in its place.

@@ -23,9 +23,6 @@ use crate::ports::{Attempt, JobRunner};
 use crate::supervisor::{Place, Sentinel, Subtree, Supervised};
 use crate::watchdog::Sight;
 
-/// The longest a worker goes without asking for work, should a notification get lost.
-const POLL: Duration = Duration::from_millis(250);
-
 /// Delays while the queue gives no answer.
 const QUEUE_BACKOFF: Backoff =
     Backoff { base: Duration::from_millis(20), cap: Duration::from_secs(1) };
@@ -42,6 +39,8 @@ pub(crate) struct Worker {
     subtree: Arc<Subtree>,
     jobs: Jobs,
     runner: Arc<dyn JobRunner>,
+    /// The longest it goes without asking for work, should a notification get lost.
+    poll: Duration,
     around: Around,
     place: Mutex<Option<Place>>,
     draining: AtomicBool,
@@ -53,7 +52,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(
-        number: usize,
+        (number, poll): (usize, Duration),
         subtree: &Arc<Subtree>,
         around: &Around,
         jobs: &Jobs,
@@ -64,6 +63,7 @@ impl Worker {
             subtree: Arc::clone(subtree),
             jobs: jobs.clone(),
             runner: Arc::clone(runner),
+            poll,
             around: around.clone(),
             place: Mutex::new(None),
             draining: AtomicBool::new(false),
@@ -89,7 +89,7 @@ impl Worker {
                 }
                 Ok(ClaimAnswer::Nothing { due_in }) => {
                     failures = 0;
-                    self.rest(due_in.unwrap_or(POLL).min(POLL)).await;
+                    self.rest(due_in.unwrap_or(self.poll).min(self.poll)).await;
                 }
                 Err(_) => {
                     failures += 1;
@@ -103,6 +103,7 @@ impl Worker {
     /// Waits for work, for the time, or for the end.
     async fn rest(&self, at_most: Duration) {
         tokio::select! {
+            biased;
             () = self.jobs.work() => {}
             () = tokio::time::sleep(at_most) => {}
             () = self.drain.notified() => {}
@@ -125,7 +126,9 @@ impl Worker {
         let running = AssertUnwindSafe(self.runner.run(job.clone())).catch_unwind();
         let running = tokio::time::timeout(deadline, running);
         tokio::pin!(running);
+        // What has ended has ended, also when its lease does in the same moment.
         let ended = tokio::select! {
+            biased;
             ended = &mut running => ended,
             () = self.keep_lease(job) => return None,
             () = self.drain.notified() => {
@@ -167,7 +170,7 @@ impl Worker {
             }
         };
         for attempt in 1..=REPORTS {
-            let random = getrandom::u64().unwrap_or_default();
+            let random = crate::chance::number();
             match self.jobs.report(job, outcome.clone(), random).await {
                 Ok(Report::Ended) => return self.jobs.deliver(job.id, end),
                 // An earlier report got no answer and was taken in all the same.

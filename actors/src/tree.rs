@@ -6,7 +6,7 @@
 //! ├ limits        5 in 30 s; 16 shards, on the HTTP workers' threads or on one of their own
 //! ├ guards        5 in 30 s; a circuit breaker and a bulkhead a provider
 //! ├ replay        5 in 30 s; idempotency
-//! ├ tools         5 in 60 s; job queue, then its workers
+//! ├ tools         5 in 60 s; job queue, tool cache, then the queue's workers
 //! └ answers       5 in 30 s; stream log
 //! ```
 //! The tree stands before the HTTP workers do: shards placed on them start when each worker asks
@@ -24,6 +24,7 @@ use sendcat_state::circuit_breaker::CircuitRules;
 use sendcat_state::job::QueueRules;
 use sendcat_state::key::{ProviderId, SHARDS};
 use sendcat_state::store::StoreError;
+use sendcat_state::tool_cache::CacheRules;
 use tokio::sync::oneshot;
 
 use crate::bulkhead::Bulkheads;
@@ -38,6 +39,7 @@ use crate::ports::JobRunner;
 use crate::rate_limiter::RateLimiter;
 use crate::stream_log::Answers;
 use crate::supervisor::{Beat, Place, Reports, Supervised, Supervisor};
+use crate::tool_cache::Cache;
 use crate::tool_worker::WORKER;
 use build::Build;
 
@@ -79,9 +81,13 @@ pub struct TreeOptions {
     pub bulkhead: Box<dyn Fn(ProviderId) -> BulkheadRules + Send>,
     /// The rules of the queue.
     pub jobs: QueueRules,
+    /// The bounds of the tool cache.
+    pub cache: CacheRules,
     /// How many workers there are: at least as many as all kinds may run together, so that no kind
     /// waits for a worker that another holds.
     pub workers: usize,
+    /// The longest that a worker goes without looking for work.
+    pub poll: Duration,
 }
 
 /// The handles on every concern.
@@ -97,6 +103,8 @@ pub struct Tree {
     pub claims: Idempotency,
     /// Tools and accepted events.
     pub jobs: Jobs,
+    /// What tools found before.
+    pub cache: Cache,
     /// Running answers.
     pub answers: Answers,
     /// Records and the disk.

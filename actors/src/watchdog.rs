@@ -60,6 +60,16 @@ impl Watchdog {
     }
 }
 
+/// Which of those on one thread holds it up: the one that has been in the middle of a step for
+/// long. None of them if all are between two steps, as beside one that is deaf.
+pub(crate) fn holds_up(
+    busy_for: impl IntoIterator<Item = Option<Duration>>,
+    limit: Duration,
+) -> Option<usize> {
+    // Whoever waits behind it may have been found a little before its own limit was over.
+    busy_for.into_iter().position(|busy| busy.is_some_and(|busy| busy >= limit / 2))
+}
+
 /// Threads that hang and were left to themselves.
 #[derive(Debug, Default)]
 pub(crate) struct Abandoned {
@@ -113,6 +123,14 @@ mod tests {
         assert!(!watchdog.sees(at(0), "a", sight(7, true)));
         assert!(!watchdog.sees(at(50), "a", sight(7, false)));
         assert!(!watchdog.sees(at(1000), "a", sight(7, true)), "it stands still since now");
+    }
+
+    #[test]
+    fn a_thread_is_held_up_by_the_one_in_a_long_step_and_not_by_those_behind_it() {
+        let millis = |millis| Some(Duration::from_millis(millis));
+        assert_eq!(holds_up([None, None, millis(95), None], LIMIT), Some(2));
+        assert_eq!(holds_up([None, None], LIMIT), None, "one of them is deaf");
+        assert_eq!(holds_up([millis(3), None], LIMIT), None, "a step of a thread that goes on");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use sendcat_state::circuit_breaker::CircuitRules;
 use sendcat_state::job::{
     AttemptOutcome, ClaimedJob, JobKind, JobRules, PartitionRules, QueueRules,
 };
+use sendcat_state::tool_cache::CacheRules;
 
 /// How long something takes.
 pub(crate) async fn timed(work: impl Future) -> Duration {
@@ -87,8 +88,10 @@ pub(crate) async fn tree(topology: Topology, store: StoreFactory) -> Tree {
             lease_ttl: minute,
             wait: Duration::ZERO,
         }),
-        jobs: QueueRules { kinds: [(partition, job); JobKind::COUNT] },
+        jobs: QueueRules { kinds: [(partition, job); JobKind::COUNT], claim_scan: 50 },
+        cache: CacheRules { entries_max: 1024, bytes_max: 1 << 20, value_bytes_max: 1 << 16 },
         workers: 0,
+        poll: minute,
     };
     let started = Tree::start(options, store, |_| Arc::new(Idle) as Arc<dyn JobRunner>);
     let (tree, root) = started.await.expect("the store opens");

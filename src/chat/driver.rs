@@ -9,6 +9,8 @@
 //! - A stream that began ends in `finish` or `abort`, then `[DONE]`, whatever happens in here.
 
 mod clocks;
+mod conclude;
+mod model;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -18,30 +20,19 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use sendcat_actors::bulkhead::Slot;
 use sendcat_actors::stream_log::AnswerWriter;
-use sendcat_state::backoff::Backoff;
-use sendcat_state::key::{TimedId, ToolKind};
+use sendcat_state::saved_answers::SentParts;
 use sendcat_state::stream_log::Append;
-use sendcat_state::threads::{self, Ending as StoredEnding, Message, Role};
 use sendcat_state::timestamp::Timestamp;
-use tokio::sync::oneshot;
-
-use clocks::Reading;
+use tokio::sync::{mpsc, oneshot};
 
 use super::engine::{Engine, OnDisconnect, PROVIDER};
-use super::tools::{self, ToolOrder};
+use super::once::Asking;
+use super::tools::{self, Errands};
 use super::turn::{Ending, Failure, Input, Next, Opening, ToolCall, Turn};
-use crate::config::fixed;
 use crate::contract::code::ErrorCode;
-use crate::contract::ui_stream::message::MessagePart;
-use crate::contract::ui_stream::{DONE, Part};
-use crate::upstream::call::{Call, OpenStream, Recorder, RefusedAnswer};
-use crate::upstream::classify::{self, Outcome, Repeat};
+use crate::contract::trace::Trace;
+use crate::contract::ui_stream::{Json, Part};
 use crate::upstream::error::{Clock, UpstreamError};
-use crate::upstream::openrouter::{self, ChatCall, Delta};
-use crate::upstream::sse::{self, SseError};
-
-/// Delays before a call is made again.
-const RETRY: Backoff = Backoff { base: fixed::RETRY_BASE, cap: fixed::RETRY_CAP };
 
 /// Told once: the answer has begun, or why it did not.
 pub(super) type Started = oneshot::Sender<Result<(), Failure>>;
@@ -51,6 +42,9 @@ pub(super) struct Asked {
     pub(super) owner: String,
     pub(super) thread_id: String,
     pub(super) on_disconnect: OnDisconnect,
+    pub(super) trace: Trace,
+    /// Of a request with a key.
+    pub(super) asking: Option<Asking>,
 }
 
 /// One answer in the making.
@@ -60,25 +54,20 @@ pub(super) struct Driver {
     thread_id: String,
     opening: Opening,
     turn: Turn,
-    writer: AnswerWriter,
+    writer: Arc<AnswerWriter>,
     on_disconnect: OnDisconnect,
+    trace: Trace,
+    asking: Option<Asking>,
     started: Option<Started>,
+    /// Which model answers: that of the settings, then each fallback.
+    model: usize,
+    told_to_stop: bool,
     /// When the whole answer must be over.
     ends: Timestamp,
+    /// Its calls of tools.
+    errands: Arc<Errands>,
     /// The last parts, held back until the answer is stored.
     closing: Vec<Part>,
-}
-
-/// A call that failed before the turn knew.
-struct FailedCall {
-    failure: Failure,
-    repeat: Repeat,
-}
-
-impl From<&UpstreamError> for FailedCall {
-    fn from(error: &UpstreamError) -> Self {
-        Self { failure: error.into(), repeat: classify::repeat(error) }
-    }
 }
 
 impl Driver {
@@ -89,19 +78,25 @@ impl Driver {
         writer: AnswerWriter,
         started: Started,
     ) -> Self {
-        let Asked { owner, thread_id, on_disconnect } = asked;
+        let Asked { owner, thread_id, on_disconnect, trace, asking } = asked;
         let ends = engine.parts.clock.now().after(engine.parts.rules.total);
         let turn = Turn::new(opening.clone());
+        let errands = Arc::new(Errands::at(&engine.parts.tools));
         Self {
             engine,
             owner,
             thread_id,
             opening,
             turn,
-            writer,
+            writer: Arc::new(writer),
             on_disconnect,
+            trace,
+            asking,
             started: Some(started),
+            model: 0,
+            told_to_stop: false,
             ends,
+            errands,
             closing: Vec::new(),
         }
     }
@@ -120,17 +115,43 @@ impl Driver {
     }
 
     async fn until_over(&mut self, slot: &Slot) -> Ending {
+        enum Over {
+            Driven(Ending),
+            Told,
+            Alone,
+        }
         let cancels = self.on_disconnect == OnDisconnect::Cancel;
-        let abandoned = self.writer.abandoned();
+        let (abandoned, told) = (self.writer.abandoned(), self.writer.stopped());
         let no_more_time = self.engine.parts.stop.clone().cancelled_owned();
+        let noting = self.note();
         let over = tokio::select! {
             biased;
-            ending = self.drive(slot) => Some(ending),
-            () = abandoned, if cancels => None,
-            () = no_more_time => None,
-            () = keep(slot) => None,
+            ending = self.drive(slot) => Over::Driven(ending),
+            () = told => Over::Told,
+            () = abandoned, if cancels => Over::Alone,
+            () = no_more_time => Over::Alone,
+            () = keep(slot) => Over::Alone,
+            () = noting => Over::Alone,
         };
-        over.unwrap_or_else(|| self.stop())
+        match over {
+            Over::Driven(ending) => ending,
+            Over::Told => {
+                self.told_to_stop = true;
+                self.stop()
+            }
+            Over::Alone => self.stop(),
+        }
+    }
+
+    /// Notes on disk what is sent, so that it can be read after a restart.
+    fn note(&self) -> impl Future<Output = ()> + use<> {
+        let sent = SentParts {
+            owner: self.owner.clone(),
+            thread_id: self.thread_id.clone(),
+            asked: self.asking.as_ref().map(|asking| asking.asked.clone()),
+            parts: Vec::new(),
+        };
+        conclude::note(Arc::clone(&self.engine.parts), Arc::clone(&self.writer), sent)
     }
 
     async fn drive(&mut self, slot: &Slot) -> Ending {
@@ -146,165 +167,57 @@ impl Driver {
         }
     }
 
-    /// Calls the model until it has said what leads on; before any content, again if that helps.
-    async fn call_model(&mut self, slot: &Slot) -> Next {
-        for attempt in 1.. {
-            let FailedCall { failure, repeat } = match self.read_model(slot).await {
-                Ok(next) => return next,
-                Err(failed) => failed,
-            };
-            let delay = match repeat {
-                Repeat::No => None,
-                Repeat::Yes => Some(RETRY.full_jitter(attempt, random())),
-                Repeat::After(wait) => Some(wait),
-            };
-            let left = self.engine.parts.clock.now().until(self.ends);
-            let again = delay.filter(|delay| {
-                attempt < fixed::RETRY_ATTEMPTS && !self.turn.has_begun() && *delay < left
-            });
-            let Some(delay) = again else {
-                return Next::Over(self.fail(failure));
-            };
-            tracing::warn!(code = failure.code, attempt, "the model is called again");
-            tokio::time::sleep(delay).await;
-            // What a failed call said before any content leaves no trace.
-            self.turn = Turn::new(self.opening.clone());
-        }
-        unreachable!("attempts are counted")
-    }
-
-    /// Makes one call and reads its stream.
-    async fn read_model(&mut self, slot: &Slot) -> Result<Next, FailedCall> {
-        let rules = &self.engine.parts.rules;
-        let left = self.engine.parts.clock.now().until(self.ends);
-        let call = self.model_call();
-        let opening = self.engine.upstream.stream(call, slot, rules.headers, read_refusal);
-        let opened = tokio::time::timeout(left, opening).await;
-        let opened = opened.unwrap_or_else(|_| Err(timed_out(Clock::Total, rules.total)));
-        let OpenStream { bytes, mut recorder } =
-            opened.map_err(|error| FailedCall::from(&error))?;
-        let mut reading = Reading::new(self);
-        let mut events = sse::data_events(bytes);
-        loop {
-            let (clock, limit) = reading.next_to_run_out(self);
-            let event = tokio::time::timeout(limit, events.next()).await;
-            let heard = match event {
-                Err(_) => reading.run_out(self, clock).map_or(Ok(Next::Wait), Err),
-                Ok(None | Some(Err(SseError::Transport(_)))) => Ok(self.provider_ended()),
-                Ok(Some(Err(SseError::TooLong | SseError::Malformed))) => {
-                    Err(UpstreamError::Malformed { provider: PROVIDER, what: "its stream" })
-                }
-                Ok(Some(Ok(data))) => self.hear(&data, &mut reading),
-            };
-            if reading.has_content {
-                recorder.heard();
-            }
-            match heard {
-                Ok(Next::Wait) => {}
-                Ok(next) => return self.heard_all(next, recorder),
-                Err(error) => {
-                    recorder.failed(&error);
-                    return Err(FailedCall::from(&error));
-                }
-            }
-        }
-    }
-
-    fn model_call(&self) -> Call {
-        let provider = &self.engine.parts.openrouter;
-        let chat = ChatCall {
-            model: &provider.model,
-            messages: self.turn.messages(),
-            tools: &self.engine.tools,
-        };
-        let url = format!("{}{}", provider.base_url, openrouter::CHAT_PATH);
-        let key = provider.api_key.as_ref().map_or("", |key| key.expose());
-        Call::post_json(PROVIDER, url, chat.body())
-            .with_secret("authorization", &format!("Bearer {key}"))
-    }
-
-    fn hear(&mut self, data: &str, reading: &mut Reading) -> Result<Next, UpstreamError> {
-        let deltas = openrouter::read(data)?;
-        let mut parts = Vec::new();
-        let mut next = Next::Wait;
-        for delta in deltas {
-            reading.note(self, &delta);
-            if let Delta::Error { status, message, .. } = &delta {
-                tracing::warn!(?status, said = message.chars().count(), "an error in the stream");
-            }
-            next = self.turn.feed(Input::Provider(delta), &mut parts);
-            if next != Next::Wait {
-                break;
-            }
-        }
-        Ok(self.emit(parts, next))
-    }
-
-    fn provider_ended(&mut self) -> Next {
-        let mut parts = Vec::new();
-        let next = self.turn.feed(Input::ProviderEnded, &mut parts);
-        self.emit(parts, next)
-    }
-
-    /// Records what came of a call whose stream has led somewhere.
-    fn heard_all(&self, next: Next, recorder: Recorder) -> Result<Next, FailedCall> {
-        match &next {
-            Next::Over(Ending::FailedBeforeContent(failure)) => {
-                recorder.outcome(outcome_of(failure));
-                let of_the_moment = [ErrorCode::UpstreamError, ErrorCode::UpstreamRateLimited];
-                let retryable = of_the_moment.iter().any(|code| code.name() == failure.code);
-                let repeat = if retryable { Repeat::Yes } else { Repeat::No };
-                return Err(FailedCall { failure: failure.clone(), repeat });
-            }
-            Next::Over(Ending::Failed(failure)) => recorder.outcome(outcome_of(failure)),
-            Next::Wait | Next::StartTools(_) | Next::CallModel | Next::Over(_) => {
-                recorder.succeeded();
-            }
-        }
-        Ok(next)
-    }
-
     /// Runs the tools of a step, all at once; each result goes to the client as it comes.
     async fn run_tools(&mut self, calls: Vec<ToolCall>) -> Next {
+        let (told, mut progress) = mpsc::unbounded_channel();
         let mut running = FuturesUnordered::new();
-        for call in calls {
-            let parts = Arc::clone(&self.engine.parts);
-            let id = TimedId::new(self.engine.parts.clock.now(), random());
+        for ToolCall { id, name, input } in calls {
+            let (errands, told) = (Arc::clone(&self.errands), told.clone());
             running.push(async move {
-                let ran = match ToolKind::from_name(&call.name) {
-                    Some(kind) => {
-                        let order = ToolOrder { kind, input: call.input, id };
-                        tools::order(&parts.jobs, &parts.wanted, order, parts.tool_wait).await
-                    }
-                    None => Err("There is no such tool.".to_owned()),
-                };
-                (call.id, ran)
+                // The receiver is gone only when the whole turn is.
+                let tell = |found| drop(told.send((id.clone(), found)));
+                let ran = errands.call(&name, &input, tell).await;
+                (id, ran)
             });
         }
         loop {
             let left = self.engine.parts.clock.now().until(self.ends);
-            let Ok(ran) = tokio::time::timeout(left, running.next()).await else {
-                let total = self.engine.parts.rules.total;
-                return Next::Over(self.fail((&timed_out(Clock::Total, total)).into()));
-            };
-            let Some((call_id, ran)) = ran else { return Next::Wait };
-            let mut parts = Vec::new();
-            let next = match ran {
-                Ok(output) => {
-                    let (call_id, first) = (call_id.as_str(), output.clone());
-                    self.turn.feed(Input::ToolProgress { call_id, output: first }, &mut parts);
-                    let done = Input::ToolDone { call_id, output, for_model: None };
-                    self.turn.feed(done, &mut parts)
+            let next = tokio::select! {
+                biased;
+                Some((call_id, found)) = progress.recv() => self.tool_told(&call_id, found),
+                ran = running.next() => {
+                    let Some((call_id, ran)) = ran else { return Next::Wait };
+                    // What it told in the moment in which it ended comes before its end.
+                    while let Ok((call_id, found)) = progress.try_recv() {
+                        self.tool_told(&call_id, found);
+                    }
+                    self.tool_ended(&call_id, ran)
                 }
-                Err(why) => {
-                    self.turn.feed(Input::ToolFailed { call_id: &call_id, why }, &mut parts)
+                () = tokio::time::sleep(left) => {
+                    let total = self.engine.parts.rules.total;
+                    return Next::Over(self.fail((&timed_out(Clock::Total, total)).into()));
                 }
             };
-            let next = self.emit(parts, next);
             if next != Next::Wait {
                 return next;
             }
         }
+    }
+
+    fn tool_told(&mut self, call_id: &str, output: Json) -> Next {
+        let mut parts = Vec::new();
+        let next = self.turn.feed(Input::ToolProgress { call_id, output }, &mut parts);
+        self.emit(parts, next)
+    }
+
+    fn tool_ended(&mut self, call_id: &str, ran: tools::Outcome) -> Next {
+        let mut parts = Vec::new();
+        let input = match ran {
+            Ok(output) => Input::ToolDone { call_id, output, for_model: None },
+            Err(why) => Input::ToolFailed { call_id, why },
+        };
+        let next = self.turn.feed(input, &mut parts);
+        self.emit(parts, next)
     }
 
     fn fail(&mut self, failure: Failure) -> Ending {
@@ -354,67 +267,6 @@ impl Driver {
         }
         next
     }
-
-    /// Stores the answer, then writes its last parts, or tells its caller why there is none.
-    async fn conclude(mut self, ending: Ending) {
-        let failed = match ending {
-            Ending::FailedBeforeContent(failure) => Some(failure),
-            // Nobody is there any more, or the process ends.
-            Ending::AbortedBeforeContent => Some(of_code(ErrorCode::Overloaded)),
-            Ending::Finished(_) | Ending::Failed(_) | Ending::Aborted => None,
-        };
-        if let Some(failure) = failed {
-            if let Some(started) = self.started.take() {
-                let _ = started.send(Err(failure));
-            }
-            return;
-        }
-        let closing = std::mem::take(&mut self.closing);
-        let turn = std::mem::replace(&mut self.turn, Turn::new(self.opening.clone()));
-        if let Some(answer) = turn.into_answer() {
-            self.store(answer).await;
-        }
-        let last = closing.iter().map(|part| part.to_sse().into());
-        if !closing.is_empty() {
-            self.writer.write_closing(last.chain([DONE.into()]));
-        }
-        if let Some(started) = self.started.take() {
-            let _ = started.send(Ok(()));
-        }
-    }
-
-    async fn store(&self, answer: super::turn::Answer) {
-        let text = answer.parts.iter().filter_map(|part| match part {
-            MessagePart::Text(text) => Some(text.as_str()),
-            MessagePart::StepStart | MessagePart::Reasoning(_) | MessagePart::Tool(_) => None,
-        });
-        let parts = answer.parts.iter().map(serde_json::to_value).collect::<Result<_, _>>();
-        let now = self.engine.parts.clock.now();
-        let message = Message {
-            id: answer.message_id.clone(),
-            role: Role::Assistant,
-            text: text.collect::<Vec<_>>().concat(),
-            parts: parts.unwrap_or_default(),
-            created_at: now,
-            ending: match answer.finished {
-                Some(_) => StoredEnding::Complete,
-                None => StoredEnding::Cut,
-            },
-        };
-        let (owner, thread_id) = (self.owner.clone(), self.thread_id.clone());
-        let stored = self.engine.parts.journal.transact(move |records| {
-            threads::append_answer(records, now, &owner, &thread_id, &message)
-        });
-        match stored.await {
-            Ok(Ok(())) => {}
-            Ok(Err(refusal)) => {
-                tracing::warn!(thread = %self.thread_id, %refusal, "an answer was not stored");
-            }
-            Err(error) => {
-                tracing::error!(thread = %self.thread_id, %error, "an answer was not stored");
-            }
-        }
-    }
 }
 
 /// Renews the slot's lease for as long as it is polled.
@@ -427,26 +279,12 @@ async fn keep(slot: &Slot) {
     }
 }
 
-/// What the breaker learns from a failure that the turn itself found.
-fn outcome_of(failure: &Failure) -> Outcome {
-    match ErrorCode::from_name(failure.code) {
-        Some(
-            ErrorCode::UpstreamRejected | ErrorCode::Misconfigured | ErrorCode::UpstreamTooLong,
-        ) => Outcome::Neutral,
-        Some(_) | None => Outcome::Failure { retry_after: failure.retry_after },
-    }
-}
-
 /// Parts that a full log may lose without breaking the grammar.
 fn may_be_dropped(part: &Part) -> bool {
     matches!(
         part,
         Part::TextDelta { .. } | Part::ReasoningDelta { .. } | Part::ToolInputDelta { .. }
     )
-}
-
-fn read_refusal(refused: &RefusedAnswer) -> UpstreamError {
-    openrouter::refusal(refused.status, refused.retry_after.as_deref(), &refused.body)
 }
 
 fn timed_out(clock: Clock, limit: Duration) -> UpstreamError {

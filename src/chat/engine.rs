@@ -15,27 +15,32 @@ use std::time::Duration;
 use sendcat_actors::bulkhead::Slot;
 use sendcat_actors::clock::SharedClock;
 use sendcat_actors::failure::AskError;
-use sendcat_actors::job_queue::Jobs;
 use sendcat_actors::journal::Journal;
 use sendcat_actors::stream_log::{AnswerReader, AnswerWriter, Answers, OpenError};
 use sendcat_state::key::{ProviderId, TimedId};
+use sendcat_state::saved_answers::KeyedBody;
 use sendcat_state::threads::{
     self, BeginTurn, Ending, Message, Role, ThreadLimits, ThreadRefusal, Trigger,
 };
 use sendcat_state::timestamp::Timestamp;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
+use super::cut::CutAnswers;
 use super::driver::{Asked, Driver};
-use super::tools::{self, Wanted};
+use super::once::{Asking, Once};
+use super::tools::{self, Desk};
 use super::turn::{Failure, Opening};
 use crate::config::{ChatRules, Openrouter, fixed};
 use crate::contract::body::{BodyError, Issue};
 use crate::contract::chat as wire;
 use crate::contract::code::ErrorCode;
+use crate::contract::trace::Trace;
 use crate::upstream::call::Upstream;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::openrouter::{Message as ModelMessage, Tool};
+use crate::upstream::retry::RetryBudget;
 
 /// What the model is told before everything else.
 const SYSTEM: &str = "You are a helpful assistant. Answer in the language you are asked in, \
@@ -59,6 +64,18 @@ pub struct Ask {
     pub request: wire::ChatRequest,
     /// What happens when the reader goes.
     pub on_disconnect: OnDisconnect,
+    /// The trace that the request belongs to.
+    pub trace: Trace,
+    /// The key that it is to be answered once under, if it has one.
+    pub key: Option<KeyedBody>,
+}
+
+/// An answer that has begun.
+pub struct Begun {
+    /// Reads it from its start.
+    pub reader: AnswerReader,
+    /// Another request with the same key has asked for it.
+    pub replayed: bool,
 }
 
 /// Why there is no answer.
@@ -125,24 +142,25 @@ impl From<AskError> for ChatRefusal {
 }
 
 /// What every answer needs.
-#[derive(Clone)]
 pub struct Parts {
     /// Running answers.
     pub answers: Answers,
-    /// The queue of tools.
-    pub jobs: Jobs,
-    /// Which of them are waited for.
-    pub wanted: Wanted,
+    /// Where tools are called.
+    pub tools: Arc<Desk>,
     /// Threads and messages.
     pub journal: Journal,
     /// The time.
     pub clock: SharedClock,
     /// Clocks and bounds of an answer.
     pub rules: ChatRules,
-    /// How long an answer waits for a tool.
-    pub tool_wait: Duration,
     /// The model provider.
     pub openrouter: Openrouter,
+    /// How often its calls may be made again.
+    pub retries: RetryBudget,
+    /// Requests with a key that are being answered.
+    pub once: Once,
+    /// Answers that the process before did not end.
+    pub cut: CutAnswers,
     /// Cancelled when the process has no more time for answers.
     pub stop: CancellationToken,
 }
@@ -164,11 +182,27 @@ impl Engine {
         Self { parts, upstream, tools: tools::offered().into() }
     }
 
-    /// Begins an answer and waits for its first content.
+    /// Begins an answer and waits for its first content. A request with a key that another one has
+    /// had gets that one's answer.
     ///
     /// # Errors
     /// [`ChatRefusal`] if none could begin, or the provider failed before any content.
-    pub async fn begin(&self, ask: Ask) -> Result<AnswerReader, ChatRefusal> {
+    pub async fn begin(&self, ask: Ask) -> Result<Begun, ChatRefusal> {
+        match ask.key.clone() {
+            Some(asked) => self.begin_once(ask, asked).await,
+            None => {
+                let reader = self.begin_now(ask, None).await?;
+                Ok(Begun { reader, replayed: false })
+            }
+        }
+    }
+
+    /// Begins an answer, whatever was asked before.
+    pub(super) async fn begin_now(
+        &self,
+        ask: Ask,
+        asking: Option<Asking>,
+    ) -> Result<AnswerReader, ChatRefusal> {
         // What does not depend on each other is asked at once, and judged in the order of the
         // checks: a wake-up of another thread costs more than the work it wakes for.
         let thread_id = ask.request.thread_id.clone();
@@ -180,12 +214,14 @@ impl Engine {
         }
         let slot = slot.map_err(|error| ChatRefusal::from(&error))?;
         self.check_circuit()?;
+        // What the process before had answered belongs above what is asked now.
+        self.parts.cut.store(thread_id.as_str()).await;
         // One moment for both: an answer never begins before its thread was founded.
         let now = self.parts.clock.now();
         let opening = self.open(thread_id.as_str(), now);
         let (history, writer) = tokio::join!(self.store_question(&ask, now), opening);
         let (history, writer) = (history?, writer?);
-        self.start(ask, history, writer, slot).await
+        self.start((ask, asking), history, writer, slot).await
     }
 
     /// Opens the log of a new answer.
@@ -254,7 +290,7 @@ impl Engine {
 
     async fn start(
         &self,
-        ask: Ask,
+        (ask, asking): (Ask, Option<Asking>),
         history: Vec<Message>,
         writer: AnswerWriter,
         slot: Slot,
@@ -272,9 +308,11 @@ impl Engine {
             owner: ask.owner,
             thread_id: thread_id.to_owned(),
             on_disconnect: ask.on_disconnect,
+            trace: ask.trace,
+            asking,
         };
         let driver = Driver::new(self.clone(), asked, opening, writer, started);
-        tokio::spawn(driver.run(slot));
+        tokio::spawn(driver.run(slot).in_current_span());
         match begun.await {
             Ok(Ok(())) => Ok(reader),
             Ok(Err(failure)) => Err(failure.into()),

@@ -129,7 +129,7 @@ async fn serve_as_told(
     let token = sandbox.as_ref().and_then(|_| auth.mint(clock.wall()).ok());
     let token = token.map(|session| session.token);
     let shared = wiring::shared(config, tree, auth, token.clone());
-    let engines = wiring::Engines::new(&shared, &stop, wanted);
+    let engines = wiring::Engines::new(&shared, &stop, wanted).await;
     // One is made here for its error; the workers make their own.
     drop(engines.engine()?);
     let address = shared.config.bind;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sendcat_state::tool_cache::CacheRules;
+
 /// The largest body of a chat request, in bytes.
 pub const CHAT_BODY_BYTES_MAX: usize = 64 * 1024;
 /// How often a stream shows that it lives.
@@ -19,6 +21,11 @@ pub const RETRY_BASE: Duration = Duration::from_millis(200);
 pub const RETRY_CAP: Duration = Duration::from_secs(5);
 /// Answers after which a call may be sent again.
 pub const RETRY_STATUSES: [u16; 7] = [408, 425, 429, 500, 502, 503, 504];
+
+/// What the tool cache holds at most. All of it is saved each second in which something changed,
+/// so it stays small; a result of a search has a few KiB.
+pub const TOOL_CACHE: CacheRules =
+    CacheRules { entries_max: 1024, bytes_max: 4 << 20, value_bytes_max: 64 << 10 };
 
 /// How long a webhook's key is known.
 pub const WEBHOOK_KEY_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -128,6 +128,16 @@ impl ToolCache {
             products_version: from.set_text("TOOL_CACHE_PRODUCTS_NS_VER"),
         }
     }
+
+    /// The version of a tool's namespace, and how long its results are kept.
+    pub fn space(&self, tool: ToolKind) -> (&str, Duration) {
+        match tool {
+            ToolKind::SearchWeb => (&self.web_search_version, self.web_search_ttl),
+            ToolKind::SearchProducts | ToolKind::SearchGlobal => {
+                (&self.products_version, self.product_search_ttl)
+            }
+        }
+    }
 }
 
 /// Operators' answers and alerts.

@@ -163,6 +163,33 @@ pub struct ChatBody {
     pub message_id: Option<String>,
 }
 
+/// A request to stop an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopRequest {
+    /// Which, as its `start` part named it; the newest if not named.
+    pub stream_id: Option<String>,
+}
+
+impl StopRequest {
+    /// Reads the body of the request, which may be empty.
+    ///
+    /// # Errors
+    /// [`BodyError`] as [`ChatRequest::read`].
+    pub fn read(bytes: &[u8]) -> Result<Self, BodyError> {
+        if bytes.is_empty() {
+            return Ok(Self { stream_id: None });
+        }
+        let body = parse_object(bytes)?;
+        let mut reader = Reader { issues: Vec::new() };
+        let stream_id = reader.message_id(body.get("streamId"), "streamId");
+        if reader.issues.is_empty() {
+            Ok(Self { stream_id })
+        } else {
+            Err(BodyError::Shape(reader.issues))
+        }
+    }
+}
+
 /// Reads members and collects what is wrong with them.
 struct Reader {
     issues: Vec<Issue>,

@@ -18,6 +18,7 @@ pub mod records;
 pub mod session;
 pub mod signature;
 pub mod threads;
+pub mod trace;
 pub mod ui_stream;
 pub mod whatsapp;
 mod whatsapp_verify;

@@ -110,6 +110,8 @@ answers! {
         bulkheads: BTreeMap<String, BulkheadRow>,
         /// What was claimed, and what came again.
         replay_protection: ReplayProtection,
+        /// What tools found before.
+        tool_cache: ToolCacheSection,
         /// Queued tool calls.
         tool_jobs: ToolJobsSection,
         /// Accepted events.
@@ -280,6 +282,48 @@ answers! {
         duplicates: u64,
     }
 
+    /// Kept results of tools.
+    ToolCacheSection {
+        /// Results that hold.
+        sampled_active_entries: u64,
+        /// The same by namespace; one that holds nothing is left out.
+        by_namespace: Counts,
+    }
+
+    /// `GET /ops/cache`.
+    CacheAnswer {
+        /// When it was looked.
+        generated_at: String,
+        /// What all results cost, in bytes.
+        bytes: u64,
+        /// What they may cost at most.
+        max_bytes: u64,
+        /// Look-ups that found something since the process began.
+        hits: u64,
+        /// Look-ups that did not.
+        misses: u64,
+        /// Every namespace that holds something or is in force.
+        namespaces: BTreeMap<String, CacheNamespace>,
+    }
+
+    /// What a namespace of the cache holds.
+    CacheNamespace {
+        /// Whether new results go there.
+        in_force: bool,
+        /// Results that hold.
+        entries: u64,
+        /// What they cost.
+        bytes: u64,
+        /// Age of the oldest of them; `null` if there is none.
+        oldest_age_ms: Option<u64>,
+    }
+
+    /// `DELETE /ops/cache/{namespace}`.
+    CacheCleared {
+        /// Results that held until then.
+        cleared: u64,
+    }
+
     /// Queued tool calls.
     ToolJobsSection {
         /// By status.
@@ -318,59 +362,5 @@ answers! {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn an_actor_is_written_as_the_interface_says() {
-        let row = ActorRow {
-            name: "rate_limiter-0".into(),
-            status: "running".into(),
-            incarnation: 2,
-            restarts: Restarts { by_cause: BTreeMap::from([("apply".into(), 1)]) },
-            last_panic: None,
-            mailbox_depth: 3,
-            oldest_work_ms: Some(4),
-            handled: 5,
-        };
-        let expected = json!({
-            "name": "rate_limiter-0", "status": "running", "incarnation": 2,
-            "restarts": {"byCause": {"apply": 1}}, "lastPanic": null,
-            "mailboxDepth": 3, "oldestWorkMs": 4, "handled": 5,
-        });
-        assert_eq!(serde_json::to_value(&row).unwrap(), expected);
-        assert_eq!(serde_json::from_value::<ActorRow>(expected).unwrap(), row);
-    }
-
-    #[test]
-    fn an_event_is_written_as_the_interface_says() {
-        let row = serde_json::to_value(InboxRow::default()).unwrap();
-        let expected = json!({"id": "", "source": "", "key": "", "status": "", "attempts": 0,
-            "acceptedAt": "", "doneAt": null});
-        assert_eq!(row, expected);
-    }
-
-    #[test]
-    fn a_snapshot_has_its_sections_even_when_there_is_nothing() {
-        let snapshot = serde_json::to_value(Snapshot::default()).unwrap();
-        let expected = json!({
-            "generatedAt": "", "windowMinutes": 0,
-            "config": {
-                "rateLimits": {}, "circuits": {}, "bulkheads": {}, "toolCache": {},
-                "toolCacheNamespaces": {},
-                "toolJobs": {"maxPerRun": 0, "leaseMs": 0, "waitMs": 0, "pollMs": 0,
-                    "maxAttempts": 0, "retryBaseMs": 0, "ttlMs": 0, "claimScan": 0,
-                    "runMax": {}, "queueMax": {}, "maxConcurrent": 0},
-                "ops": {"defaultWindowMinutes": 0, "maxRowsPerSection": 0},
-            },
-            "rateLimitPressure": {"summary": {}, "recentEvents": [], "recentAlerts": []},
-            "circuits": [], "bulkheads": {}, "replayProtection": {"byScope": {}},
-            "toolJobs": {"byStatus": {}, "byTool": {}, "pressureByTool": {},
-                "oldestQueuedAgeMs": null, "oldestRunningAgeMs": null},
-            "inbox": {"byStatus": {}, "bySource": {}, "oldestAgeMs": null},
-            "actors": [],
-        });
-        assert_eq!(snapshot, expected);
-    }
-}
+#[path = "ops_tests.rs"]
+mod tests;

@@ -10,6 +10,7 @@
 
 pub mod grammar;
 pub mod message;
+pub mod rebuild;
 
 use std::time::Duration;
 

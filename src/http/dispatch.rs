@@ -21,6 +21,7 @@ use super::routes::{self, Guard, Route};
 use super::{Shared, Worker};
 use crate::contract::code::ErrorCode;
 use crate::contract::headers::{self, Quota, rate_limit_fields};
+use crate::contract::trace::{TRACEPARENT, TRACESTATE, Trace};
 
 /// Where faults are armed; they do not strike there.
 pub(super) const FAULTS_PATH: &str = "/ops/faults";
@@ -31,6 +32,8 @@ pub struct Call {
     pub request: HttpRequest,
     /// What this worker has.
     pub worker: Worker,
+    /// The trace that it belongs to.
+    pub trace: Trace,
     /// Whose request it is, as far as addresses tell.
     pub client: IpAddr,
     /// Who calls, where a guard has asked for a token.
@@ -71,6 +74,11 @@ impl Call {
         )
     }
 
+    /// The texts of a header that may stand once at most; what is no text is told as `None`.
+    pub fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Option<&'a str>> {
+        self.request.headers().get_all(name).map(|value| value.to_str().ok())
+    }
+
     /// A header's text.
     pub fn field(&self, name: &str) -> Option<&str> {
         self.request.headers().get(name).and_then(|value| value.to_str().ok())
@@ -87,15 +95,16 @@ pub async fn dispatch(
     let shared = std::sync::Arc::clone(&worker.shared);
     let now = shared.tree.clock.now();
     let request_id = TimedId::new(now, getrandom::u64().unwrap_or_default()).to_string();
+    let trace = trace_of(&request);
     let span = tracing::info_span!(
         "request",
-        id = %request_id, method = %request.method(), path = %request.path(),
+        id = %request_id, trace = %trace.id(), method = %request.method(), path = %request.path(),
     );
     let path = request.match_pattern().unwrap_or_default();
     let routes = routes::of_path(&path);
     let head = request.clone();
     let mut payload = payload.into_inner();
-    let answering = AssertUnwindSafe(answer(request, &mut payload, worker, routes));
+    let answering = AssertUnwindSafe(answer(request, &mut payload, worker, trace, routes));
     let answered = answering.catch_unwind().instrument(span.clone()).await;
     let mut response = match answered {
         Ok(Ok(response)) => response,
@@ -112,16 +121,29 @@ pub async fn dispatch(
             respond::refuse(&head, &refusal, shared.config.rate_limit_style)
         }
     };
+    span.in_scope(|| {
+        let code = response.headers().get(headers::ERROR_CODE).and_then(|code| code.to_str().ok());
+        tracing::info!(status = response.status().as_u16(), code, "answered");
+    });
     respond::add_fields(&mut response, [(headers::REQUEST_ID, request_id)]);
     let cors = routes.iter().any(|route| route.cors);
     guard::origin::add_fields(&head, &shared.config, cors, &mut response);
     response
 }
 
+/// The trace that the caller names, or a new one.
+fn trace_of(request: &HttpRequest) -> Trace {
+    let field = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let named = field(TRACEPARENT).and_then(|parent| Trace::read(parent, field(TRACESTATE)));
+    let drawn = || getrandom::u64().unwrap_or_default();
+    named.unwrap_or_else(|| Trace::fresh([drawn(), drawn(), drawn()]))
+}
+
 async fn answer(
     request: HttpRequest,
     payload: &mut Payload,
     worker: Worker,
+    trace: Trace,
     routes: &'static [Route],
 ) -> Result<HttpResponse, Refusal> {
     let method = request.method().clone();
@@ -133,7 +155,8 @@ async fn answer(
         return Err(ErrorCode::Overloaded.into());
     }
     let client = guard::client_ip::of(&request, &worker.shared.config.trusted_proxies);
-    let mut call = Call { request, worker, client, caller: None, body: Bytes::new(), quota: None };
+    let mut call =
+        Call { request, worker, trace, client, caller: None, body: Bytes::new(), quota: None };
     if method == Method::OPTIONS && first.cors {
         return Ok(guard::origin::preflight(&call.request, &call.shared().config, routes));
     }

@@ -11,6 +11,7 @@ pub mod guard;
 pub mod health;
 pub mod openapi;
 pub mod ops;
+pub mod ops_cache;
 pub mod ops_snapshot;
 pub mod page;
 pub mod pages;

@@ -12,11 +12,11 @@ use sendcat_state::job::JobKind;
 use sendcat_state::key::{Bucket, InboxSource, ProviderId, ToolKind};
 use sendcat_state::timestamp::Timestamp;
 
-use super::Shared;
 use super::dispatch::Call;
 use super::ops::{actor_rows, now};
 use super::pages::{limit_of, wrong};
 use super::respond::{self, Refusal};
+use super::{Shared, ops_cache};
 use crate::config::Config;
 use crate::contract::ops::{self, Counts, Snapshot};
 use crate::contract::rfc3339;
@@ -47,6 +47,7 @@ pub(super) async fn get(call: Call) -> Result<HttpResponse, Refusal> {
         circuits: circuits(shared, at),
         bulkheads: bulkheads(shared),
         replay_protection: replay_protection(shared),
+        tool_cache: ops_cache::section(shared),
         tool_jobs: tool_jobs(&shared.config, &queue, at),
         inbox: inbox(&queue, at),
         actors: actor_rows(shared),

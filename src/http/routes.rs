@@ -12,7 +12,7 @@ use sendcat_state::key::Bucket;
 use super::Worker;
 use super::dispatch::{Call, dispatch};
 use super::respond::Refusal;
-use super::{chat, gmail, health, openapi, ops, ops_snapshot, page, sessions, whatsapp};
+use super::{chat, gmail, health, openapi, ops, ops_cache, ops_snapshot, page, sessions, whatsapp};
 use crate::contract::code::ErrorCode as Code;
 
 /// What stands before a handler.
@@ -101,6 +101,7 @@ const CHAT_CODES: &[Code] = &[
     Code::RequestTimeout,
     Code::NotFound,
     Code::Conflict,
+    Code::IdempotencyMismatch,
     Code::StorageUnavailable,
     Code::InternalError,
 ];
@@ -147,6 +148,40 @@ const OWN: &[Route] = &[
         ],
         handler: handler!(chat::post),
         codes: CHAT_CODES,
+    },
+    Route {
+        method: "GET",
+        path: "/api/chat/{chatId}/stream",
+        cors: true,
+        guards: &[Guard::Origin, Guard::Method, Guard::Bearer],
+        handler: handler!(chat::stream),
+        codes: &[
+            Code::Forbidden,
+            Code::MethodNotAllowed,
+            Code::Unauthorized,
+            Code::Overloaded,
+            Code::StorageUnavailable,
+        ],
+    },
+    Route {
+        method: "POST",
+        path: "/api/chat/{chatId}/stop",
+        cors: true,
+        guards: &[Guard::Origin, Guard::Method, Guard::Bearer, Guard::Body(BodyLimit::Chat)],
+        handler: handler!(chat::stop),
+        codes: &[
+            Code::Forbidden,
+            Code::MethodNotAllowed,
+            Code::Unauthorized,
+            Code::PayloadTooLarge,
+            Code::RequestTimeout,
+            Code::InvalidJson,
+            Code::InvalidRequest,
+            Code::NotFound,
+            Code::Conflict,
+            Code::Overloaded,
+            Code::StorageUnavailable,
+        ],
     },
     Route {
         method: "POST",
@@ -265,6 +300,22 @@ const OWN: &[Route] = &[
             Code::InvalidRequest,
             Code::InternalError,
         ],
+    },
+    Route {
+        method: "GET",
+        path: "/ops/cache",
+        cors: false,
+        guards: OPERATOR,
+        handler: handler!(ops_cache::get),
+        codes: OPERATOR_CODES,
+    },
+    Route {
+        method: "DELETE",
+        path: "/ops/cache/{namespace}",
+        cors: false,
+        guards: OPERATOR,
+        handler: handler!(ops_cache::clear),
+        codes: &[Code::NotFound, Code::Unauthorized, Code::MethodNotAllowed, Code::Overloaded],
     },
     Route {
         method: "GET",

@@ -20,11 +20,15 @@ const YIELDS: usize = 2;
 
 const HEARTBEAT: &str = ": heartbeat\n\n";
 
-/// The response that streams an answer.
-pub fn answer(reader: AnswerReader) -> HttpResponse {
-    let parts = stream::unfold((reader, true), |(mut reader, first)| async move {
-        let bytes = next(&mut reader, first).await?;
-        Some((Ok::<_, std::convert::Infallible>(bytes), (reader, false)))
+/// The response that streams an answer; `at_end` is called once all of it was handed out, and not
+/// if its reader goes before.
+pub fn answer(reader: AnswerReader, at_end: impl FnOnce() + 'static) -> HttpResponse {
+    let parts = stream::unfold((reader, true, at_end), |(mut reader, first, at_end)| async move {
+        let Some(bytes) = next(&mut reader, first).await else {
+            at_end();
+            return None;
+        };
+        Some((Ok::<_, std::convert::Infallible>(bytes), (reader, false, at_end)))
     });
     HttpResponse::Ok()
         .content_type("text/event-stream")

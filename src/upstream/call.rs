@@ -23,6 +23,7 @@ use sendcat_state::key::ProviderId;
 
 use super::classify::{self, Outcome};
 use super::error::{Clock, UpstreamError};
+use crate::contract::trace::Trace;
 
 /// The most bytes of an answer that is read whole: 8 MiB.
 const MAX_BODY_BYTES: usize = 8 << 20;
@@ -68,9 +69,37 @@ impl Call {
         Self { provider, method: Method::POST, url, headers, body }
     }
 
-    /// A GET of `url`.
+    /// What is at `url`, asked for without a body.
     pub fn get(provider: ProviderId, url: String) -> Self {
-        Self { provider, method: Method::GET, url, headers: HeaderMap::new(), body: Vec::new() }
+        let (headers, body) = (HeaderMap::new(), Vec::new());
+        Self { provider, method: Method::GET, url, headers, body }
+    }
+
+    /// A form posted to `url`, its fields encoded.
+    pub fn post_form(provider: ProviderId, url: String, fields: &[(&str, &str)]) -> Self {
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let headers = HeaderMap::from_iter([(reqwest::header::CONTENT_TYPE, form)]);
+        let body = super::text::pairs(fields).into_bytes();
+        Self { provider, method: Method::POST, url, headers, body }
+    }
+
+    /// The same call with a header that is no secret.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
+        let name = HeaderName::from_static(name);
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    /// The same call as a step of that trace.
+    #[must_use]
+    pub fn within(mut self, trace: &Trace) -> Self {
+        for (name, value) in trace.fields() {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                self.headers.insert(name, value);
+            }
+        }
+        self
     }
 
     /// The same call with a secret header. A value that no header can hold is left out, and the
@@ -192,6 +221,21 @@ impl Upstream {
         deadline: Duration,
         refusal: ReadRefusal,
     ) -> Result<Vec<u8>, UpstreamError> {
+        self.read(call, holder, deadline, (refusal, |body| Ok(body.to_vec()))).await
+    }
+
+    /// Makes a call whose answer is read whole and understood, within `deadline` in all: an answer
+    /// that makes no sense is the provider's failure like any other.
+    ///
+    /// # Errors
+    /// [`UpstreamError`], recorded with the provider's circuit.
+    pub async fn read<T>(
+        &self,
+        call: Call,
+        holder: &str,
+        deadline: Duration,
+        (refusal, read): (ReadRefusal, impl FnOnce(&[u8]) -> Result<T, UpstreamError>),
+    ) -> Result<T, UpstreamError> {
         let provider = call.provider;
         let slot = self.bulkheads.acquire_as(provider, holder, Priority::Tool).await;
         let saturated =
@@ -205,7 +249,7 @@ impl Upstream {
         };
         let answered = tokio::time::timeout(deadline, answer).await;
         let late = || UpstreamError::TimedOut { provider, clock: Clock::Total, limit: deadline };
-        let answer = answered.unwrap_or_else(|_| Err(late()));
+        let answer = answered.unwrap_or_else(|_| Err(late())).and_then(|body| read(&body));
         match &answer {
             Ok(_) => {
                 recorder.heard();

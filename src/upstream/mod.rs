@@ -2,8 +2,13 @@
 
 pub mod call;
 pub mod classify;
+pub mod ebay;
 pub mod error;
 pub mod jwks;
+pub mod offer;
 pub mod openrouter;
+pub mod retry;
+pub mod serpapi;
 pub mod serper;
 pub mod sse;
+mod text;

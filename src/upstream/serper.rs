@@ -1,29 +1,34 @@
-//! Serper's web search: what is sent, and what its answer says.
+//! Serper's web and shopping search: what is sent, and what its answers say.
 //!
 //! There is no public reference, so the answer is read as loosely as can be: every block and every
 //! field may be missing or of another kind. What goes on to the model is small and bounded, and
 //! its links are web addresses only.
 
+use std::time::Duration;
+
 use sendcat_state::key::ProviderId;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::call::{Call, RefusedAnswer, Upstream};
 use super::classify;
 use super::error::UpstreamError;
+use super::offer::{MAX_OFFERS, MAX_TITLE_CHARS, MAX_WORD_CHARS, Offer, Price};
+use super::text::{bounded, web_address};
+use crate::config::Keyed;
 use crate::contract::ui_stream::Json;
 
-/// The path below the base URL.
-pub const SEARCH_PATH: &str = "/search";
+const PROVIDER: ProviderId = ProviderId::SerperSearch;
+const SEARCH_PATH: &str = "/search";
+const SHOPPING_PATH: &str = "/shopping";
 
 /// The header that carries our key.
-pub const KEY_HEADER: &str = "X-API-KEY";
+const KEY_HEADER: &str = "X-API-KEY";
 
 /// How many results the model is given at most.
 pub const MAX_RESULTS: usize = 8;
 
-const MAX_TITLE_CHARS: usize = 200;
 const MAX_SNIPPET_CHARS: usize = 500;
-const MAX_LINK_BYTES: usize = 2048;
 
 /// The body of a search.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -73,6 +78,41 @@ pub struct SearchResult {
     pub date: Option<String>,
 }
 
+/// Searches the web.
+///
+/// # Errors
+/// [`UpstreamError`], recorded with the provider's circuit.
+pub async fn search(
+    upstream: &Upstream,
+    settings: &Keyed,
+    request: SearchRequest<'_>,
+    (holder, deadline): (&str, Duration),
+) -> Result<SearchAnswer, UpstreamError> {
+    let call = call(settings, SEARCH_PATH, request)?;
+    upstream.read(call, holder, deadline, (read_refusal, read_search)).await
+}
+
+/// Looks for offers of any shop.
+///
+/// # Errors
+/// [`UpstreamError`], recorded with the provider's circuit.
+pub async fn shop(
+    upstream: &Upstream,
+    settings: &Keyed,
+    request: SearchRequest<'_>,
+    (holder, deadline): (&str, Duration),
+) -> Result<Vec<Offer>, UpstreamError> {
+    let call = call(settings, SHOPPING_PATH, request)?;
+    upstream.read(call, holder, deadline, (read_refusal, read_shopping)).await
+}
+
+fn call(settings: &Keyed, path: &str, request: SearchRequest<'_>) -> Result<Call, UpstreamError> {
+    let key = settings.api_key.as_ref().ok_or(UpstreamError::NoKey { provider: PROVIDER })?;
+    let body = serde_json::to_vec(&request).expect("strings under fixed names can be written");
+    let call = Call::post_json(PROVIDER, format!("{}{path}", settings.base_url), body);
+    Ok(call.with_secret(KEY_HEADER, key.expose()))
+}
+
 impl SearchAnswer {
     /// The compact JSON that the model and the client are given.
     pub fn to_json(&self) -> Json {
@@ -83,14 +123,10 @@ impl SearchAnswer {
 /// What the body of a 200 says.
 ///
 /// # Errors
-/// [`UpstreamError::Malformed`]: it is not a JSON object.
+/// [`UpstreamError::Malformed`]: it is not a JSON object. [`UpstreamError::FailedWithin`]: it says
+/// that it failed.
 pub fn read_search(body: &[u8]) -> Result<SearchAnswer, UpstreamError> {
-    let provider = ProviderId::SerperSearch;
-    let body: Value = serde_json::from_slice(body)
-        .map_err(|_| UpstreamError::Malformed { provider, what: "the body is not JSON" })?;
-    if !body.is_object() {
-        return Err(UpstreamError::Malformed { provider, what: "the body is not an object" });
-    }
+    let body = read_body(body)?;
     let organic = body["organic"].as_array().map(Vec::as_slice).unwrap_or_default();
     let results = organic
         .iter()
@@ -103,6 +139,52 @@ pub fn read_search(body: &[u8]) -> Result<SearchAnswer, UpstreamError> {
     Ok(SearchAnswer { answer, results })
 }
 
+/// What the body of a shopping search's 200 says.
+///
+/// # Errors
+/// As of [`read_search`].
+pub fn read_shopping(body: &[u8]) -> Result<Vec<Offer>, UpstreamError> {
+    let body = read_body(body)?;
+    let offers = body["shopping"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Ok(offers.iter().filter_map(read_offer).take(MAX_OFFERS).collect())
+}
+
+fn read_offer(entry: &Value) -> Option<Offer> {
+    let text = |name: &str, most| bounded(entry[name].as_str()?, most);
+    let address = |name: &str| entry[name].as_str().and_then(web_address);
+    Some(Offer {
+        title: text("title", MAX_TITLE_CHARS)?,
+        price: entry["price"].as_str().and_then(Price::displayed),
+        shop: text("source", MAX_WORD_CHARS),
+        link: address("link"),
+        image: address("imageUrl"),
+        condition: None,
+        rating: entry["rating"].as_f64(),
+        reviews: entry["ratingCount"].as_u64(),
+        delivery: text("delivery", MAX_WORD_CHARS),
+    })
+}
+
+fn read_body(body: &[u8]) -> Result<Value, UpstreamError> {
+    let provider = PROVIDER;
+    let body: Value = serde_json::from_slice(body)
+        .map_err(|_| UpstreamError::Malformed { provider, what: "the body is not JSON" })?;
+    if !body.is_object() {
+        return Err(UpstreamError::Malformed { provider, what: "the body is not an object" });
+    }
+    // The shape of its refusals, under whatever status.
+    let status = body["statusCode"].as_u64().filter(|status| *status >= 400);
+    match status.and_then(|status| u16::try_from(status).ok()) {
+        Some(status) => Err(UpstreamError::FailedWithin { provider, status: Some(status) }),
+        None => Ok(body),
+    }
+}
+
+fn read_refusal(refused: &RefusedAnswer) -> UpstreamError {
+    let wait = refused.retry_after.as_deref().and_then(classify::retry_after);
+    refusal(refused.status, wait, &refused.body)
+}
+
 fn read_result(entry: &Value, snippets: &[&str]) -> Option<SearchResult> {
     let text = |name: &str, most| bounded(entry[name].as_str()?, most);
     let address = |name: &str| entry[name].as_str().and_then(web_address);
@@ -113,30 +195,10 @@ fn read_result(entry: &Value, snippets: &[&str]) -> Option<SearchResult> {
     Some(SearchResult { title, link, snippet, date: text("date", MAX_TITLE_CHARS) })
 }
 
-fn bounded(text: &str, most_chars: usize) -> Option<String> {
-    let text = text.trim();
-    if text.is_empty() {
-        return None;
-    }
-    match text.char_indices().nth(most_chars) {
-        None => Some(text.to_owned()),
-        Some((end, _)) => Some(format!("{}…", &text[..end])),
-    }
-}
-
-fn web_address(link: &str) -> Option<String> {
-    let web = ["https://", "http://"].iter().any(|scheme| link.starts_with(scheme));
-    (web && link.len() <= MAX_LINK_BYTES).then(|| link.to_owned())
-}
-
 /// The failure that a status other than 2xx is. Serper says 403 for a bad key, and 400 with
 /// "credits" in its message when we have none left.
-pub fn refusal(
-    status: u16,
-    retry_after: Option<std::time::Duration>,
-    body: &[u8],
-) -> UpstreamError {
-    let provider = ProviderId::SerperSearch;
+pub fn refusal(status: u16, retry_after: Option<Duration>, body: &[u8]) -> UpstreamError {
+    let provider = PROVIDER;
     let no_credits = || {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         body["message"].as_str().is_some_and(|text| text.to_lowercase().contains("credits"))
@@ -151,92 +213,4 @@ pub fn refusal(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    macro_rules! sample {
-        ($name:literal) => {
-            include_bytes!(concat!("../../tests/it/samples/upstream/", $name))
-        };
-    }
-
-    #[test]
-    fn a_request_has_no_field_that_is_not_set() {
-        let plain = serde_json::to_string(&SearchRequest::new("rust \"actors\"")).unwrap();
-        assert_eq!(plain, r#"{"q":"rust \"actors\"","num":8}"#);
-        let local = SearchRequest { gl: Some("de"), hl: Some("en"), ..SearchRequest::new("x") };
-        let local = serde_json::to_string(&local).unwrap();
-        assert_eq!(local, r#"{"q":"x","num":8,"gl":"de","hl":"en"}"#);
-    }
-
-    #[test]
-    fn a_real_answer_becomes_small_json() {
-        let answer = read_search(sample!("serper-search.json")).unwrap();
-        assert_eq!(
-            answer.to_json().as_str(),
-            concat!(
-                r#"{"answer":{"title":"USB-C","link":"https://answers.example/usb-c","#,
-                r#""snippet":"A reversible connector."},"results":["#,
-                r#"{"title":"Best USB-C docks “2026”","#,
-                r#""link":"https://reviews.example/docks?ref=a&b=1","#,
-                r#""snippet":"We tested 14 docks …","date":"Feb 1, 2026"},"#,
-                r#"{"title":"USB-C ドック","link":"https://shop.example/ja","snippet":"最高のドック"}]}"#,
-            ),
-        );
-    }
-
-    #[test]
-    fn nothing_found_is_an_answer() {
-        let empty = read_search(sample!("serper-search-empty.json")).unwrap();
-        assert_eq!(empty.to_json().as_str(), r#"{"results":[]}"#);
-        assert_eq!(read_search(b"{}").unwrap(), SearchAnswer::default());
-    }
-
-    #[test]
-    fn odd_entries_are_left_out_and_long_ones_cut() {
-        let long = "é".repeat(600);
-        let body = serde_json::json!({"organic": [
-            7, null, {}, {"title": 3}, {"position": 1},
-            {"title": "no link", "link": "javascript:alert(1)", "snippet": long},
-            {"link": "https://a.example/"},
-        ], "answerBox": [], "knowledgeGraph": {"title": "no words"}});
-        let answer = read_search(body.to_string().as_bytes()).unwrap();
-        let result = |title: &str| SearchResult {
-            title: title.into(),
-            link: None,
-            snippet: None,
-            date: None,
-        };
-        let expected = vec![
-            SearchResult { snippet: Some("é".repeat(500) + "…"), ..result("no link") },
-            SearchResult {
-                link: Some("https://a.example/".into()),
-                ..result("https://a.example/")
-            },
-        ];
-        assert_eq!(answer, SearchAnswer { answer: None, results: expected });
-    }
-
-    #[test]
-    fn no_more_results_than_the_model_is_given() {
-        let body = serde_json::json!({"organic": vec![serde_json::json!({"title": "t"}); 100]});
-        assert_eq!(read_search(body.to_string().as_bytes()).unwrap().results.len(), MAX_RESULTS);
-    }
-
-    #[test]
-    fn what_is_not_an_object_is_malformed() {
-        for body in [b"<html>".as_slice(), b"", b"[]", b"null"] {
-            assert!(matches!(read_search(body), Err(UpstreamError::Malformed { .. })));
-        }
-    }
-
-    #[test]
-    fn a_bad_key_and_spent_credits_are_ours_to_mend() {
-        let code = |status, body: &[u8]| refusal(status, None, body).code_name();
-        assert_eq!(code(403, sample!("serper-error-403.json")), "misconfigured");
-        assert_eq!(code(400, sample!("serper-error-400-credits.json")), "misconfigured");
-        assert_eq!(code(400, b"<html>"), "upstream_rejected");
-        assert_eq!(code(429, sample!("serper-error-429.json")), "upstream_rate_limited");
-        assert_eq!(code(500, b""), "upstream_error");
-    }
-}
+mod tests;

@@ -90,6 +90,9 @@ impl JobRules {
 pub struct QueueRules {
     /// Caps and rules, one pair a kind.
     pub kinds: [(PartitionRules, JobRules); JobKind::COUNT],
+    /// Waiting jobs of a kind that a claim looks at for one that may begin; those past their time
+    /// to live may not, until they are swept.
+    pub claim_scan: usize,
 }
 
 impl QueueRules {

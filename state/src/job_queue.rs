@@ -141,7 +141,7 @@ impl JobQueue {
         let open = JobKind::all()
             .filter(|kind| self.running(*kind) < rules.partition(*kind).running_max)
             .filter_map(|kind| {
-                let mut queued = self.partition(kind)?.queued.iter();
+                let mut queued = self.partition(kind)?.queued.iter().take(rules.claim_scan);
                 queued.find(|(_, id)| !self.jobs[id].is_too_old(now, rules)).copied()
             });
         let Some((due, id)) = open.min() else {

@@ -3,9 +3,9 @@
 //! Nothing here reads a clock, draws lots, logs or waits: every rule can be proved by calling it in
 //! a loop. Read in this order: [`machine`] (the shape of all of them), [`timestamp`] and [`key`];
 //! then one concern at a time: [`rate_window`] and [`rate_shard`], [`circuit_breaker`],
-//! [`bulkhead`], [`idempotency`], [`job`] and [`job_queue`], [`stream_log`] and [`live_answers`],
-//! [`records`] and [`threads`]; what supervision counts with: [`restart_intensity`], [`backoff`];
-//! and how it all is kept: [`snapshot`], [`store`].
+//! [`bulkhead`], [`idempotency`], [`job`] and [`job_queue`], [`tool_cache`], [`stream_log`] and
+//! [`live_answers`], [`records`], [`threads`] and [`saved_answers`]; what supervision counts with:
+//! [`restart_intensity`], [`backoff`]; and how it all is kept: [`snapshot`], [`store`].
 
 pub mod backoff;
 pub mod bulkhead;
@@ -21,8 +21,10 @@ pub mod rate_shard;
 pub mod rate_window;
 pub mod records;
 pub mod restart_intensity;
+pub mod saved_answers;
 pub mod snapshot;
 pub mod store;
 pub mod stream_log;
 pub mod threads;
 pub mod timestamp;
+pub mod tool_cache;

@@ -69,6 +69,11 @@ impl LiveAnswers {
         self.running(thread_id).last().copied()
     }
 
+    /// Whether that answer runs in that thread.
+    pub fn runs(&self, thread_id: &str, answer: TimedId) -> bool {
+        self.running(thread_id).contains(&answer)
+    }
+
     /// How many answers run.
     pub fn count(&self) -> usize {
         self.by_thread.values().map(Vec::len).sum()

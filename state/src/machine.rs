@@ -106,19 +106,23 @@ pub enum Table {
     Evidence = 6,
     /// Owners: who → how much they own.
     Owners = 7,
+    /// What running answers have sent: answer and number → a run of parts.
+    Answers = 8,
+    /// Chat requests with a key of their caller: key → the stream they were answered with.
+    ChatKeys = 9,
     /// Favorites: owner and identifier → what was kept.
-    Favorites = 8,
+    Favorites = 10,
     /// Packages: owner and identifier → what was put together.
-    Packages = 9,
+    Packages = 11,
     /// Preferences: owner → how they want things.
-    Preferences = 10,
+    Preferences = 12,
     /// Threads by owner: owner, when founded, identifier → nothing; the thread's row has the rest.
-    OwnedThreads = 11,
+    OwnedThreads = 13,
 }
 
 impl Table {
     /// Every table, in the order of their numbers on disk.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Claims,
         Self::Events,
         Self::EventBodies,
@@ -126,6 +130,8 @@ impl Table {
         Self::Messages,
         Self::Evidence,
         Self::Owners,
+        Self::Answers,
+        Self::ChatKeys,
         Self::Favorites,
         Self::Packages,
         Self::Preferences,

@@ -40,6 +40,10 @@ const fn saying(row: Refused, sentence: &'static str) -> Refused {
 fn each_refuses(scene: &Scene, rows: &[Refused]) {
     for (at, row) in rows.iter().enumerate() {
         let Refused { fault, calls, status, code, sentence, wait } = *row;
+        if calls > 1 {
+            // Two retries are to come, and each is paid for by five calls.
+            scene.have_called(20);
+        }
         // Once more would be answered.
         scene.stand_ins.fail(MODEL, fault, calls);
         let before = scene.model_calls();
@@ -59,6 +63,8 @@ fn a_provider_that_fails_before_content_is_asked_again_and_then_told_of() {
     let scene = Scene::with(&[
         ("CIRCUIT_OPENROUTER_THRESHOLD", "1000"),
         ("RATE_LIMIT_CHAT_STREAM_MAX", "1000"),
+        ("RATE_LIMIT_ANON_IP_MAX", "1000"),
+        ("BULKHEAD_OPENROUTER_MAX_CONCURRENT", "100"),
     ]);
     let empty = "The provider gave an empty answer.";
     each_refuses(
@@ -82,6 +88,7 @@ fn a_provider_that_fails_before_content_is_asked_again_and_then_told_of() {
         ],
     );
     // A fault that passes is never seen.
+    scene.have_called(20);
     scene.stand_ins.fail(MODEL, "500", 2);
     assert_eq!(scene.ask("passing", "hello").status, 200);
     assert_eq!(scene.messages("passing").len(), 2);

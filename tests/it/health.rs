@@ -57,7 +57,7 @@ fn without_its_claims_it_is_ready_and_degraded_without_a_limiter_it_is_not_ready
 
 #[test]
 fn a_process_whose_supervisor_stands_still_is_not_alive_and_ends_with_70() {
-    let server = receiver().start();
+    let mut server = receiver().start();
     let caller = Caller::of(&server);
     run(async {
         caller.arms("root:hang@0:120000ms").await;
@@ -68,16 +68,16 @@ fn a_process_whose_supervisor_stands_still_is_not_alive_and_ends_with_70() {
         })
         .await;
     });
-    let (code, log) = server.ended();
+    let (code, log) = server.wait();
     assert_eq!(code, Some(70), "{log}");
     assert!(log.contains("the supervisor stands still"), "{log}");
 }
 
 #[test]
 fn a_supervisor_that_panics_ends_the_process_with_101() {
-    let server = receiver().start();
+    let mut server = receiver().start();
     run(Caller::of(&server).arms("root:panic_decide@0"));
-    let (code, log) = server.ended();
+    let (code, log) = server.wait();
     assert_eq!(code, Some(101), "{log}");
 }
 

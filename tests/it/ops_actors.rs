@@ -24,10 +24,12 @@ const PROVIDERS: [&str; 10] = [
 ];
 
 /// Every operators' route.
-const ROUTES: [(&str, &str); 6] = [
+const ROUTES: [(&str, &str); 8] = [
     ("GET", "/ops/actors"),
     ("GET", "/ops/inbox"),
     ("GET", "/ops/snapshot"),
+    ("GET", "/ops/cache"),
+    ("DELETE", "/ops/cache/search_web_json_v1"),
     ("GET", "/ops/faults"),
     ("POST", "/ops/faults"),
     ("DELETE", "/ops/faults"),
@@ -98,7 +100,8 @@ fn expected_names() -> Vec<String> {
     let guards = ["circuit_breaker", "bulkhead"]
         .into_iter()
         .flat_map(|guard| PROVIDERS.map(|provider| format!("{guard}-{provider}")));
-    let single = ["idempotency", "job_queue", "stream_log", "journal"].map(str::to_owned);
+    let single = ["idempotency", "job_queue", "tool_cache", "stream_log", "journal"];
+    let single = single.map(str::to_owned);
     shards.chain(guards).chain(single).collect()
 }
 

@@ -8,14 +8,11 @@ const FUNCTION_LINES: usize = 60;
 const COLUMNS: usize = 100;
 
 /// Files that are longer than they should be, and how long they may be.
-const LONG_FILES: &[(&str, usize)] = &[
-    ("actors/src/shell.rs", 545),
-    ("src/chat/driver.rs", 523),
-    ("tests/it/webhook_refusals.rs", 402),
-];
+const LONG_FILES: &[(&str, usize)] =
+    &[("actors/src/shell.rs", 545), ("tests/it/webhook_refusals.rs", 402)];
 
 /// Functions that are longer than they should be: file, name, and how long they may be.
-const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[("actors/src/tree/build.rs", "all", 68)];
+const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[("actors/src/tree/build.rs", "all", 65)];
 
 /// Files with lines that are wider than they should be, and how many.
 const WIDE_LINES: &[(&str, usize)] = &[("state/src/invariant.rs", 1)];

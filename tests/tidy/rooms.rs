@@ -33,6 +33,7 @@ const HANDLES: (&str, &[&str]) = (
         "ports",
         "rate_limiter",
         "stream_log",
+        "tool_cache",
         "tree",
     ],
 );
@@ -103,7 +104,7 @@ pub(crate) const ROOMS: &[Room] = &[
         rooms: &["config", "contract"],
         ours: &[(
             "sendcat_state",
-            &["bulkhead", "circuit_breaker", "job", "key", "rate_window", "store"],
+            &["bulkhead", "circuit_breaker", "job", "key", "rate_window", "store", "tool_cache"],
         )],
         packages: &["ipnet", "serde", "serde_json", "thiserror", "toml"],
     },

@@ -62,6 +62,7 @@ impl Writer {
 
     /// The same as a task.
     pub(crate) async fn run_local(mut self) {
+        self.shared.in_place.store(true, Ordering::Release);
         while let Some(first) = self.queue.recv().await {
             self.work_off(first);
         }
@@ -172,12 +173,18 @@ impl Writer {
     }
 
     fn apply(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        self.has_room()?;
         let store = self.store.as_mut().ok_or_else(not_open)?;
+        self.unsynced = true;
+        store.apply(std::slice::from_ref(commit)).map(|_| ())
+    }
+
+    /// Whether a fault makes the disk full.
+    fn has_room(&self) -> Result<(), StoreError> {
         if self.shared.faults.disk_is_full() {
             return Err(StoreError::Io("injected: no space left on device".into()));
         }
-        self.unsynced = true;
-        store.apply(std::slice::from_ref(commit)).map(|_| ())
+        Ok(())
     }
 
     /// Makes durable what was applied, and the time that was told meanwhile, before which no later
@@ -186,6 +193,8 @@ impl Writer {
         if !self.unsynced {
             return Ok(false);
         }
+        // The time below is written too: a probe finds a full disk full.
+        self.has_room()?;
         let now = self.clock.now();
         let store = self.store.as_mut().ok_or_else(not_open)?;
         store.put_snapshot(CLOCK, &snapshot::seal(CLOCK, store.last_seq(), &now))?;

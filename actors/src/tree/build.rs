@@ -22,6 +22,7 @@ use crate::ports::JobRunner;
 use crate::rate_limiter::{self, RateLimiter};
 use crate::stream_log::Answers;
 use crate::supervisor::{Escalation, Place, Report, Subtree, Supervised, Supervisor};
+use crate::tool_cache::Cache;
 use crate::tool_worker::Worker;
 
 pub(super) struct Build {
@@ -55,9 +56,10 @@ impl Build {
         let mut saved = self.read_back(providers().map(bulkhead::name_of)).await?;
         let bulkheads =
             Bulkheads::new(&guards, &around, options.bulkhead, |name| take(&mut saved, name));
-        let mut saved = self.read_back(["idempotency".to_owned()]).await?;
-        let claims = Idempotency::new(&replay, &around, take(&mut saved, "idempotency"));
+        let claims = Idempotency::new(&replay, &around, self.read_one("idempotency").await?);
         let jobs = Jobs::new(&tools, &around, options.jobs);
+        let cache = self.read_one("tool_cache").await?;
+        let cache = Cache::new(&tools, &around, options.cache, cache);
         let answers = Answers::new(&answering, &around);
         let clock = around.clock.clone();
         let runner = runner(&Handles {
@@ -68,36 +70,38 @@ impl Build {
             journal: &journal,
             clock: &clock,
         });
-        let workers =
-            (0..options.workers).map(|number| Worker::new(number, &tools, &around, &jobs, &runner));
+        let worker = |number| Worker::new((number, options.poll), &tools, &around, &jobs, &runner);
+        let workers = (0..options.workers).map(worker);
 
-        let mut places = Places::new(options.topology);
-        let mut actors: Vec<Arc<dyn Supervised>> = Vec::new();
-        let shards = limiter.shards().iter().map(|shard| shard.supervised());
-        places.start_shards(shards.collect(), &mut actors);
+        let shards = limiter.shards().iter().map(|shard| shard.supervised()).collect();
         let guards = circuits.circuits().map(|(_, circuit)| circuit.supervised());
         let guards = guards.chain(bulkheads.bulkheads().map(|(_, it)| it.supervised()));
-        places.start(guards.collect(), &mut actors);
-        places.start(vec![claims.actor().supervised()], &mut actors);
-        let mut of_tools = vec![jobs.actor().supervised()];
+        let mut of_tools = vec![jobs.actor().supervised(), cache.actor().supervised()];
         of_tools.extend(workers.map(|worker| worker as Arc<dyn Supervised>));
         of_tools.push(answers.actor().supervised());
-        places.start(of_tools, &mut actors);
-
+        let groups = [guards.collect(), vec![claims.actor().supervised()], of_tools];
+        let started = started(options.topology, shards, groups);
         let supervisor =
-            Supervisor::new(&actors, reports, clock.clone(), options.topology, journal.clone());
-        let inner = Inner {
-            actors,
-            placing: Arc::clone(&supervisor.placing),
-            arbiters: Mutex::new(places.arbiters),
-            topology: options.topology,
-            stop: Mutex::new(Some(self.stop)),
-            beat: Arc::clone(&supervisor.beat),
+            Supervisor::new(&started.0, reports, clock.clone(), options.topology, journal.clone());
+        let inner = Arc::new(Inner::new(started, &supervisor, self.stop));
+        let tree = Tree {
+            limiter,
+            circuits,
+            bulkheads,
+            claims,
+            jobs,
+            cache,
+            answers,
+            journal,
+            clock,
+            inner,
         };
-        let inner = Arc::new(inner);
-        let tree =
-            Tree { limiter, circuits, bulkheads, claims, jobs, answers, journal, clock, inner };
         Ok((tree, supervisor))
+    }
+
+    async fn read_one<M: Machine>(&self, name: &str) -> Result<M, StoreError> {
+        let mut saved = self.read_back([name.to_owned()]).await?;
+        Ok(take(&mut saved, name))
     }
 
     /// Reads back the snapshots of these machines. One that cannot be read is put aside: the
@@ -132,12 +136,44 @@ impl Build {
     }
 }
 
+/// Starts the shards where they live and each other group on a thread of its own, in order.
+fn started(
+    topology: Topology,
+    shards: Vec<Arc<dyn Supervised>>,
+    groups: [Vec<Arc<dyn Supervised>>; 3],
+) -> (Vec<Arc<dyn Supervised>>, Vec<Arbiter>) {
+    let mut places = Places::new(topology);
+    let mut actors = Vec::new();
+    places.start_shards(shards, &mut actors);
+    for group in groups {
+        places.start(group, &mut actors);
+    }
+    (actors, places.arbiters)
+}
+
 fn take<M: Machine>(saved: &mut HashMap<String, M>, name: &str) -> M {
     saved.remove(name).unwrap_or_else(M::fresh)
 }
 
 fn providers() -> impl Iterator<Item = ProviderId> {
     ProviderId::ALL.iter().copied()
+}
+
+impl Inner {
+    fn new(
+        (actors, arbiters): (Vec<Arc<dyn Supervised>>, Vec<Arbiter>),
+        supervisor: &Supervisor,
+        stop: oneshot::Sender<()>,
+    ) -> Self {
+        Self {
+            actors,
+            placing: Arc::clone(&supervisor.placing),
+            arbiters: Mutex::new(arbiters),
+            topology: supervisor.topology,
+            stop: Mutex::new(Some(stop)),
+            beat: Arc::clone(&supervisor.beat),
+        }
+    }
 }
 
 /// Hands out threads.

@@ -15,11 +15,13 @@ use sendcat_actors::supervisor::Ended;
 use sendcat_actors::tree::Tree;
 use sendcat_actors::{
     bulkhead, circuit_breaker, idempotency, job_queue, observe, rate_limiter, stream_log,
+    tool_cache,
 };
 use sendcat_state::idempotency::Claimant;
-use sendcat_state::key::{Bucket, ClientKey, IdempotencyKey, ProviderId, TimedId};
+use sendcat_state::key::{Bucket, ClientKey, IdempotencyKey, ProviderId, TimedId, ToolKind};
 use sendcat_state::rate_window::{Admission, Limit};
 use sendcat_state::timestamp::Timestamp;
+use sendcat_state::tool_cache::{CacheKey, Lookup, NewResult, ToolCache};
 
 use crate::support::{
     Disk, Echo, TOOL, in_virtual_time, job, millis, once, pass, restarts, seen, settle, stopwatch,
@@ -58,6 +60,20 @@ fn open(number: u64) -> stream_log::Command {
     stream_log::Command::Open("thread".into(), TimedId::new(NOW, number))
 }
 
+/// What somebody may ask a tool.
+pub(crate) fn question(number: u64) -> CacheKey {
+    CacheKey::of(ToolKind::SearchWeb, "v1", &[&number.to_string()])
+}
+
+/// A result of a question, asked for before anything was cleared.
+pub(crate) fn result(number: u64) -> NewResult {
+    let key = question(number);
+    let Lookup::Miss(fill) = ToolCache::default().get(NOW, &key).answer else {
+        unreachable!("a new cache knows nothing")
+    };
+    NewResult { key, fill, value: format!("result {number}"), ttl: Duration::from_secs(300) }
+}
+
 /// Every concern once, on actors that no test strikes; how many gave no answer.
 pub(crate) async fn neighbours(tree: &Tree, struck: &str) -> usize {
     let provider = ProviderId::ResendEmail;
@@ -90,6 +106,9 @@ pub(crate) async fn neighbours(tree: &Tree, struck: &str) -> usize {
         let nobodys = job_queue::Command::Claim("neighbour".into());
         let elsewhere = struck != "job_queue";
         errors += usize::from(elsewhere && tree.jobs.actor().ask(nobodys).await.is_err());
+        let asked = tool_cache::Command::Get(question(99));
+        let elsewhere = struck != "tool_cache";
+        errors += usize::from(elsewhere && tree.cache.actor().ask(asked).await.is_err());
         tokio::task::yield_now().await;
     }
     errors
@@ -201,6 +220,8 @@ pub(crate) async fn every_actor(trial: impl Trial) {
     trial.of(|tree| tree.claims.actor().clone(), claim).await;
     let enqueue = |number| job_queue::Command::Enqueue(vec![job(TOOL, number)], Vec::new());
     trial.of(|tree| tree.jobs.actor().clone(), enqueue).await;
+    let put = |number| tool_cache::Command::Put(result(number));
+    trial.of(|tree| tree.cache.actor().clone(), put).await;
     trial.of(|tree| tree.answers.actor().clone(), open).await;
 }
 

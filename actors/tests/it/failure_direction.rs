@@ -23,7 +23,7 @@ const PROVIDER: ProviderId = ProviderId::OpenrouterChat;
 
 /// The errors that every actor can be made to give; `NotDurable` is a journalled one's alone, and
 /// `Poisoned` that of those whose commands have a fingerprint ([`poisoned`]).
-const GIVEN: [AskError; 5] = [
+pub(crate) const GIVEN: [AskError; 5] = [
     AskError::Restarting { retry_after: Duration::ZERO },
     AskError::Overloaded,
     AskError::Down,
@@ -31,11 +31,11 @@ const GIVEN: [AskError; 5] = [
     AskError::Crashed,
 ];
 
-type Provoke<'a> = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + 'a>> + 'a>;
+pub(crate) type Provoke<'a> = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + 'a>> + 'a>;
 
 /// Brings an actor into the state in which it gives that error, and has `ask` meet it. `provoke`
 /// asks the actor for any change, another each time, so that none of them is refused for the last.
-async fn meeting<T>(
+pub(crate) async fn meeting<T>(
     error: AskError,
     (tree, actor): (&Tree, &str),
     provoke: Provoke<'_>,
@@ -86,7 +86,7 @@ async fn poisoned<T>((tree, actor): (&Tree, &str), ask: impl AsyncFn() -> T) -> 
     ask().await
 }
 
-fn times(concern: Concern, error: AskError) -> u64 {
+pub(crate) fn times(concern: Concern, error: AskError) -> u64 {
     let count = unavailable().into_iter();
     let mut count = count.filter(|it| it.concern == concern && it.error.as_str() == error.as_str());
     count.next().map_or(0, |it| it.times)

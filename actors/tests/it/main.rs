@@ -1,6 +1,7 @@
 //! The tree, whole, with no network: one thread, virtual time.
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
+mod cache;
 mod circuits;
 mod claims;
 mod containment;
@@ -17,6 +18,7 @@ mod salvage;
 mod shutdown;
 mod stream_log;
 mod support;
+mod thousand;
 mod trials;
 mod twin;
 mod vanishing;

@@ -48,7 +48,7 @@ fn running(tree: &Tree) -> usize {
     shards.filter(|shard| shard.vitals().status() == Status::Running).count()
 }
 
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let patience = async {
         while !holds() {
             tokio::task::yield_now().await;

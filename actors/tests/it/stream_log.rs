@@ -182,3 +182,93 @@ fn an_answer_that_crashes_the_actor_at_its_start_holds_no_place() {
         assert_eq!(tree.answers.running(), 0);
     });
 }
+
+#[test]
+fn an_answer_is_told_to_stop_by_name_or_as_the_newest_and_only_while_it_runs() {
+    in_virtual_time(|| async {
+        let tree = tree_on(&Disk::default()).await;
+        let (old, new) = (open(&tree, 1).await, open(&tree, 2).await);
+        let told = async |writer: &AnswerWriter| {
+            tokio::time::timeout(millis(10), writer.stopped()).await.is_ok()
+        };
+        let stop = async |thread: &str, number: Option<u64>| {
+            tree.answers.stop(thread, number.map(id)).await.unwrap()
+        };
+        assert!(!stop("elsewhere", None).await);
+        assert!(!stop("elsewhere", Some(1)).await, "it runs in another thread");
+        assert!(!stop("thread", Some(9)).await);
+        assert_eq!((told(&old).await, told(&new).await), (false, false));
+        assert!(stop("thread", Some(1)).await);
+        assert_eq!((told(&old).await, told(&new).await), (true, false));
+        assert!(stop("thread", None).await);
+        assert!(told(&new).await);
+        new.settle();
+        assert!(!stop("thread", None).await, "what is being stored is over");
+    });
+}
+
+#[test]
+fn an_answer_that_is_being_stored_is_waited_for_and_then_no_longer_there() {
+    in_virtual_time(|| async {
+        let tree = tree_on(&Disk::default()).await;
+        let writer = open(&tree, 1).await;
+        let before = tree.answers.resume("thread").await.unwrap().unwrap();
+        writer.settle();
+        let storing = async {
+            pass(millis(100)).await;
+            writer.write_closing(parts(&["end"]));
+            drop(writer);
+        };
+        let (resumed, ()) = tokio::join!(tree.answers.resume("thread"), storing);
+        assert!(resumed.unwrap().is_none());
+        assert_eq!(read_out(before, ALL).await, "end");
+    });
+}
+
+#[test]
+fn a_link_is_no_reader_and_a_replay_is_all_there() {
+    in_virtual_time(|| async {
+        let tree = tree_on(&Disk::default()).await;
+        let writer = open(&tree, 1).await;
+        let link = writer.reader().link();
+        assert!(tokio::time::timeout(millis(10), writer.abandoned()).await.is_ok());
+        let linked = link.reader().unwrap();
+        writer.write(parts(&["a"]));
+        drop(writer);
+        assert_eq!(read_out(linked, ALL).await, "a");
+        assert!(link.reader().is_none());
+        let replayed = AnswerReader::replay(parts(&["a", "b"]));
+        assert_eq!(read_out(replayed, 1).await, "ab");
+    });
+}
+
+#[test]
+fn an_answer_whose_end_panicked_is_ended_with_the_next_tick() {
+    in_virtual_time(|| async {
+        let tree = tree_on(&Disk::default()).await;
+        let writer = open(&tree, 1).await;
+        tree.arm("stream_log", once(FaultKind::PanicDecide));
+        drop(writer);
+        settle().await;
+        assert_eq!(restarts(&tree, "stream_log"), [("decide", 1)]);
+        pass(millis(600)).await;
+        assert_eq!(tree.answers.running(), 0);
+        for number in 2..2 + MOST_IN_A_THREAD as u64 {
+            std::mem::forget(open(&tree, number).await);
+        }
+    });
+}
+
+#[test]
+fn an_answer_that_ended_while_the_actor_was_deaf_is_ended_by_its_successor() {
+    in_virtual_time(|| async {
+        let tree = tree_on(&Disk::default()).await;
+        tree.arm("stream_log", once(FaultKind::Deaf(millis(2400))));
+        let writer = open(&tree, 1).await;
+        pass(millis(100)).await;
+        drop(writer);
+        pass(millis(3000)).await;
+        assert_eq!(restarts(&tree, "stream_log"), [("hang", 1)]);
+        assert_eq!(tree.answers.running(), 0);
+    });
+}

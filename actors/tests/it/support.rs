@@ -25,6 +25,7 @@ use sendcat_state::store::faulty::{DiskFaults, FaultyStore};
 use sendcat_state::store::memory::{MemoryDisk, MemoryStore};
 use sendcat_state::store::{Commit, JournalRecord, Store, StoreError};
 use sendcat_state::timestamp::Timestamp;
+use sendcat_state::tool_cache::CacheRules;
 use tokio::task::LocalSet;
 
 pub(crate) const TOOL: JobKind = JobKind::Tool(ToolKind::SearchWeb);
@@ -174,7 +175,9 @@ pub(crate) fn options() -> TreeOptions {
         circuit: Box::new(|_| CIRCUIT),
         bulkhead: Box::new(|_| BULKHEAD),
         jobs: job_rules(),
+        cache: CACHE,
         workers: 4,
+        poll: millis(250),
     }
 }
 
@@ -232,6 +235,9 @@ pub(crate) const CIRCUIT: CircuitRules = CircuitRules {
 pub(crate) const BULKHEAD: BulkheadRules =
     BulkheadRules { capacity: 3, lease_ttl: Duration::from_secs(30), wait: Duration::ZERO };
 
+pub(crate) const CACHE: CacheRules =
+    CacheRules { entries_max: 4, bytes_max: 2000, value_bytes_max: 1000 };
+
 pub(crate) fn job_rules() -> QueueRules {
     let partition = PartitionRules { queued_max: 1000, running_max: 2 };
     let job = JobRules {
@@ -241,7 +247,7 @@ pub(crate) fn job_rules() -> QueueRules {
         retry_cap: Duration::from_secs(60),
         ttl: None,
     };
-    QueueRules { kinds: [(partition, job); JobKind::COUNT] }
+    QueueRules { kinds: [(partition, job); JobKind::COUNT], claim_scan: 50 }
 }
 
 /// Answers every job with what it is about.

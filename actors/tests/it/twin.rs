@@ -14,15 +14,16 @@ use sendcat_actors::faults::FaultKind;
 use sendcat_actors::handle::Handle;
 use sendcat_actors::machine::{Class, Machine};
 use sendcat_actors::tree::Tree;
-use sendcat_actors::{bulkhead, circuit_breaker, idempotency, job_queue, rate_limiter};
+use sendcat_actors::{bulkhead, circuit_breaker, idempotency, job_queue, rate_limiter, tool_cache};
 use sendcat_state::circuit_breaker::{CallOutcome, Permit};
 use sendcat_state::idempotency::Claimant;
 use sendcat_state::job::AttemptOutcome;
 use sendcat_state::key::{IdempotencyKey, LeaseId, ProviderId};
 use sendcat_state::rate_window::Limit;
 use sendcat_state::timestamp::Timestamp;
+use sendcat_state::tool_cache::NewResult;
 
-use crate::containment::callers;
+use crate::containment::{callers, result};
 use crate::support::{
     Disk, Echo, INBOX, TOOL, in_virtual_time, job, millis, once, pass, seen, tree_of,
 };
@@ -253,6 +254,18 @@ fn work(drawn: u64) -> job_queue::Command {
     }
 }
 
+fn find(drawn: u64) -> tool_cache::Command {
+    let number = (drawn >> 8) % 6;
+    match drawn % 8 {
+        0 => tool_cache::Command::Clear("search_web_json_v1".into()),
+        1..4 => tool_cache::Command::Get(crate::containment::question(number)),
+        _ => {
+            let ttl = millis((drawn >> 16) % 60_000);
+            tool_cache::Command::Put(NewResult { ttl, ..result(number) })
+        }
+    }
+}
+
 /// A number from the environment, or what CI runs.
 #[expect(clippy::disallowed_methods, reason = "more schedules are asked for by hand")]
 fn asked(variable: &str, otherwise: u64) -> u64 {
@@ -292,6 +305,11 @@ fn sn2_a_bulkhead_that_crashes_equals_its_twin_that_never_did() {
 #[test]
 fn sn2_claims_that_crash_equal_their_twin_that_never_did() {
     schedules(|tree| tree.claims.actor().clone(), claim);
+}
+
+#[test]
+fn sn2_a_cache_that_crashes_equals_its_twin_that_never_did() {
+    schedules(|tree| tree.cache.actor().clone(), find);
 }
 
 #[test]

@@ -2,12 +2,16 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use sendcat_actors::job_queue::{Answer, Command};
+use sendcat_actors::rate_limiter::AllAdmission;
 use sendcat_actors::tree::Tree;
 use sendcat_state::circuit_breaker::{CallOutcome, CircuitState};
 use sendcat_state::job_queue::ClaimAnswer;
-use sendcat_state::key::{IdempotencyKey, ProviderId, TimedId};
+use sendcat_state::key::{Bucket, ClientKey, IdempotencyKey, ProviderId, TimedId};
+use sendcat_state::rate_window::Limit;
 use sendcat_state::timestamp::Timestamp;
 
 use crate::support::{
@@ -55,6 +59,84 @@ fn a_hundred_thousand_vanished_callers_leak_no_slot_no_claim_and_no_answer() {
             let claimed = tree.claims.claim(vec![key.clone()]).await.unwrap();
             assert_eq!(claimed.first.keys(), [key], "free at once");
         }
+        settle().await;
+        assert_eq!(depths(&tree), 0);
+    });
+}
+
+/// How many may be inside of one actor.
+const CAP: usize = 4096;
+
+/// The deepest that any mailbox was seen during `work`, and how often they were looked at.
+async fn watched<T>(tree: &Tree, work: impl Future<Output = T>) -> (usize, u64) {
+    let (mut deepest, mut looks) = (0, 0);
+    let watching = async {
+        loop {
+            let depths = tree.actors().into_iter().map(|view| view.mailbox_depth);
+            deepest = depths.max().unwrap_or(0).max(deepest);
+            looks += 1;
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = watching => unreachable!("it never ends"),
+        _ = work => {}
+    }
+    (deepest, looks)
+}
+
+/// A caller of each concern, and how far it comes before it vanishes.
+async fn one_of_each(tree: &Tree, number: u64, limits: &[(ClientKey, Limit); 2]) {
+    let turns = number % 7;
+    let key = IdempotencyKey::whatsapp_message(&(number % 7).to_string());
+    let id = TimedId::new(Timestamp::ZERO, number);
+    let thread = format!("thread-{}", number % 100);
+    tokio::join!(
+        vanishing_after(turns, tree.bulkheads.acquire(PROVIDER, "gone")),
+        vanishing_after(turns, tree.claims.claim(vec![key])),
+        vanishing_after(turns, tree.answers.open(&thread, id, 1000)),
+        vanishing_after(turns, tree.limiter.admit_all(limits)),
+        vanishing_after(turns, tree.jobs.run(job(TOOL, number), millis(500))),
+    );
+}
+
+#[test]
+fn a_hundred_thousand_callers_that_vanish_in_crowds_are_capped_and_leak_nothing() {
+    in_virtual_time(|| async {
+        let tree = tree_on(&Disk::default()).await;
+        let limit = Limit { calls: 1_000_000, per: Duration::from_secs(3600) };
+        let keys = (0..).map(|number| ClientKey::session(Bucket::ChatStream, &number.to_string()));
+        let keys: Vec<_> = keys.take(64).collect();
+        let other = keys.iter().find(|key| key.shard() != keys[0].shard());
+        let limits = [(keys[0], limit), (*other.expect("there are more shards"), limit)];
+        let mut deepest = 0;
+        for crowd in 0..4 {
+            // More than any mailbox takes, all of them at once.
+            let numbers = crowd * 5000..(crowd + 1) * 5000;
+            let crowd = join_all(numbers.map(|number| one_of_each(&tree, number, &limits)));
+            let (deep, looks) = watched(&tree, crowd).await;
+            assert!(looks > 100, "it was looked at all along");
+            deepest = deep.max(deepest);
+            // What was queued and nobody waits for is worked off all the same.
+            pass(Duration::from_secs(5)).await;
+        }
+        // What is asked stops at the cap; what then must be given back is told past it, and of that
+        // there is no more than was let in.
+        assert!((CAP..2 * CAP).contains(&deepest), "{deepest}");
+        assert_eq!(tree.bulkheads.bulkhead(PROVIDER).view().leases, []);
+        assert_eq!(tree.answers.running(), 0);
+        let queue = tree.jobs.view();
+        assert_eq!(queue.running, []);
+        assert!(queue.partitions.iter().all(|(_, it)| it.queued == 0 && it.running == 0));
+        let Ok(AllAdmission::Admitted(left)) = tree.limiter.admit_all(&limits).await else {
+            panic!("a million are admitted")
+        };
+        assert_eq!(left[0].left, left[1].left, "counted under both limits or under none");
+        let every = (0..7).map(|number| IdempotencyKey::whatsapp_message(&number.to_string()));
+        let claimed = tree.claims.claim(every.collect()).await.unwrap();
+        assert_eq!(claimed.first.keys().len(), 7, "each is free");
+        drop(claimed);
         settle().await;
         assert_eq!(depths(&tree), 0);
     });
@@ -121,7 +203,7 @@ fn a_probe_that_vanishes_leaves_its_place_to_the_next() {
             let permit = tree.circuits.pass(PROVIDER).await.unwrap();
             permit.record(CallOutcome::Failure { retry_after: None });
         }
-        pass(std::time::Duration::from_secs(11)).await;
+        pass(Duration::from_secs(11)).await;
         for round in 0..2000 {
             vanishing_after(round % 6, tree.circuits.pass(PROVIDER)).await;
         }

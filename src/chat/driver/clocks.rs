@@ -28,9 +28,9 @@ impl Reading {
 
     pub(super) fn note(&mut self, driver: &Driver, delta: &Delta<'_>) {
         let chars = match delta {
-            Delta::Text(text) | Delta::Reasoning(text) => text.len(),
+            Delta::Text(text) | Delta::Reasoning(text) => text.chars().count(),
             Delta::ToolFragment { name, arguments, .. } => {
-                name.as_ref().map_or(0, |name| name.len()) + arguments.len()
+                name.as_ref().map_or(0, |name| name.len()) + arguments.chars().count()
             }
             Delta::Usage(_) | Delta::Finish(_) | Delta::Error { .. } | Delta::Done => 0,
         };

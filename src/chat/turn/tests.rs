@@ -3,6 +3,7 @@
 mod property;
 mod rules;
 mod tools;
+mod transcripts;
 
 use serde_json::Value;
 

@@ -20,15 +20,18 @@ use sendcat_state::store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
+use crate::chat::cut::CutAnswers;
 use crate::chat::engine::{Engine, Parts};
-use crate::chat::tools::{ToolRunner, ToolSettings, Wanted};
-use crate::config::{self, Config};
+use crate::chat::once::Once;
+use crate::chat::tools::{Desk, DeskRules, ToolRunner, Wanted};
+use crate::config::{self, Config, fixed};
 use crate::http::guard::bearer::Auth;
 use crate::http::guard::keys::{KeySource, NoKey};
 use crate::http::{Shared, Worker};
 use crate::inbox::{Handlers, Inbox};
 use crate::upstream::call::Upstream;
 use crate::upstream::jwks::{self, Jwks};
+use crate::upstream::retry::RetryBudget;
 
 /// What holds for accepted events; the knobs leave it to us (INTERFACE.md §4, PRIMITIVES.md §4).
 const INBOX_PARTITION: PartitionRules = PartitionRules { queued_max: 100_000, running_max: 8 };
@@ -67,20 +70,21 @@ pub(super) async fn tree(
         circuit: Box::new(move |provider| circuits.circuit(provider)),
         bulkhead: Box::new(move |provider| bulkheads.bulkhead(provider)),
         jobs,
+        cache: fixed::TOOL_CACHE,
         workers,
+        poll: config.tool_jobs.poll,
     };
     let store = store_in(&config.data_dir.join("state"));
     let connect = config.chat.connect;
-    let settings = ToolSettings {
-        serper: config.providers.serper.clone(),
-        serper_deadline: config.deadline(ProviderId::SerperSearch),
-    };
     let deadlines = (config.tool_jobs.wait, INBOX_DEADLINE);
     let mut no_client = None;
     let started = Tree::start(options, store, |handles| {
         let upstream = Upstream::new(handles.circuits.clone(), handles.bulkheads.clone(), connect);
-        let tools =
-            upstream.map(|upstream| Arc::new(ToolRunner::new(upstream, settings, wanted.clone())));
+        let runner = |upstream| {
+            let (clock, wanted) = (handles.clock.clone(), wanted.clone());
+            Arc::new(ToolRunner::new(upstream, config, clock, wanted))
+        };
+        let tools = upstream.map(runner);
         let tools = tools.map_err(|error| no_client = Some(error)).ok();
         let inbox = Handlers::new(handles.jobs.clone(), handles.clock.clone());
         Arc::new(Runner { tools, inbox, deadlines }) as Arc<dyn JobRunner>
@@ -101,7 +105,7 @@ fn queue_rules(config: &Config) -> QueueRules {
     for kind in JobKind::all() {
         kinds[kind.index()] = rules(kind);
     }
-    QueueRules { kinds }
+    QueueRules { kinds, claim_scan: config.tool_jobs.claim_scan }
 }
 
 /// Opens the store there; files that make no sense are put aside under a name that says so.
@@ -207,18 +211,34 @@ impl KeySource for Keys {
 }
 
 impl Engines {
-    pub(super) fn new(shared: &Arc<Shared>, stop: &CancellationToken, wanted: Wanted) -> Self {
+    /// Reads back what the process before left of its answers; what nobody reads is stored in
+    /// time.
+    pub(super) async fn new(
+        shared: &Arc<Shared>,
+        stop: &CancellationToken,
+        wanted: Wanted,
+    ) -> Self {
         let (tree, config) = (&shared.tree, &shared.config);
+        let rules = DeskRules {
+            wait: config.tool_jobs.wait,
+            max_per_run: config.tool_jobs.max_per_run,
+            cache: config.tool_cache.clone(),
+        };
+        let queues = (tree.jobs.clone(), tree.cache.clone());
+        let desk = Desk::new(queues, wanted, tree.clock.clone(), rules);
+        let cut = CutAnswers::load(tree.journal.clone(), tree.clock.clone()).await;
+        actix::spawn(cut.clone().store_in_time());
         let parts = Parts {
             answers: tree.answers.clone(),
-            jobs: tree.jobs.clone(),
-            wanted,
+            tools: Arc::new(desk),
             journal: tree.journal.clone(),
             clock: tree.clock.clone(),
             rules: config.chat.clone(),
-            tool_wait: config.tool_jobs.wait,
             openrouter: config.providers.openrouter.clone(),
             stop: stop.clone(),
+            retries: RetryBudget::default(),
+            once: Once::default(),
+            cut,
         };
         let deadline = config.deadline(ProviderId::Jwks);
         let keys = config.auth.jwks_url.clone();

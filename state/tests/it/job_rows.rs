@@ -22,7 +22,7 @@ fn rules() -> QueueRules {
         ttl: None,
     };
     let partition = PartitionRules { queued_max: 2, running_max: 2 };
-    QueueRules { kinds: [(partition, job); JobKind::COUNT] }
+    QueueRules { kinds: [(partition, job); JobKind::COUNT], claim_scan: 50 }
 }
 
 fn id() -> TimedId {
@@ -154,6 +154,23 @@ fn a_job_past_its_time_to_live_is_given_up_by_the_sweep_and_handed_to_nobody() {
     assert_eq!(given_up.writes, [row(EventStatus::Dead, 0, Some(60), why)]);
     given_up.settle(&mut queue);
     assert_eq!((queue.view(EVENT).queued, queue.view(EVENT).dead), (0, 1));
+}
+
+#[test]
+fn a_claim_looks_at_so_many_waiting_jobs_and_no_more() {
+    let mut rules = QueueRules { claim_scan: 1, ..rules() };
+    for (_, job) in &mut rules.kinds {
+        job.ttl = Some(ms(50));
+    }
+    let mut queue = accepted();
+    let young = NewJob { id: TimedId::new(at(40), 8), key: "bob@x.org:78".into(), ..event() };
+    let _ = queue.enqueue(at(40), &rules, vec![young], vec![]).settle(&mut queue);
+    let nothing = ClaimAnswer::Nothing { due_in: None };
+    assert_eq!(queue.claim(at(60), &rules, "w").answer, nothing, "the first is past its time");
+    let two = QueueRules { claim_scan: 2, ..rules.clone() };
+    assert!(matches!(queue.claim(at(60), &two, "w").answer, ClaimAnswer::Claimed(_)));
+    queue.sweep(at(60), &rules).settle(&mut queue);
+    assert!(matches!(queue.claim(at(60), &rules, "w").answer, ClaimAnswer::Claimed(_)));
 }
 
 #[test]

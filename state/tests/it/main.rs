@@ -1,5 +1,5 @@
 //! What the state room promises, tried from outside: properties against plain models, one contract
-//! for every store, saved forms of every version, and the rules of records and threads.
+//! for every store, saved forms of every version, the rules of records, threads and saved answers.
 //!
 //! One binary, so that it links once. Time is moved by hand and nothing sleeps.
 
@@ -7,6 +7,7 @@ mod job_rows;
 mod owned_threads;
 mod properties;
 mod records;
+mod saved_answers;
 mod snapshot_compat;
 mod store_contract;
 mod store_disk;

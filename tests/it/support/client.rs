@@ -76,3 +76,10 @@ pub(crate) async fn answer(request: RequestBuilder) -> Answer {
     documented::check(method.as_str(), &path, answer.code());
     answer
 }
+
+/// What came of it, and how long that took.
+#[expect(clippy::disallowed_methods, reason = "a real process is measured in real time")]
+pub(crate) async fn timed<T>(work: impl Future<Output = T>) -> (T, std::time::Duration) {
+    let began = std::time::Instant::now();
+    (work.await, began.elapsed())
+}

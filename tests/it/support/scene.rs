@@ -91,7 +91,22 @@ impl Scene {
                 self.stand_ins.count(provider, "inFlight") == 0 && slots == Some(0)
             })
         };
-        free("openrouter_chat") + free("serper_search")
+        let tools = ["serper_search", "serpapi_shopping", "ebay_browse"];
+        free("openrouter_chat") + tools.into_iter().map(free).sum::<Duration>()
+    }
+
+    /// Has so many questions answered, ten at once, each of these in a thread of its own: what was
+    /// called pays for what is called again.
+    pub(crate) fn have_called(&self, times: usize) {
+        for begin in (0..times).step_by(10) {
+            let asked = (begin..times.min(begin + 10)).map(|number| {
+                let thread = format!("called-{}", number % 10);
+                answer(self.caller.chat(&self.token, &thread, "chunks 1"))
+            });
+            for answered in run(futures_util::future::join_all(asked)) {
+                assert_eq!(answered.status, 200, "{answered:?}");
+            }
+        }
     }
 
     /// How many requests the model's stand-in has had.
@@ -112,6 +127,14 @@ pub(crate) fn session(caller: &Caller) -> String {
     session.json()["token"].as_str().expect("a session has a token").to_owned()
 }
 
+/// What that gives, and how long it took.
+#[expect(clippy::disallowed_methods, reason = "a real process answers in real time")]
+pub(crate) fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
+    let began = Instant::now();
+    let given = what();
+    (given, began.elapsed())
+}
+
 /// Asks again and again until it is so; how long that took.
 #[track_caller]
 #[expect(clippy::disallowed_methods, reason = "a real process is waited for in real time")]
@@ -119,6 +142,8 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < PATIENCE, "it never came about that {what}");
+        // What is waited for needs the processor, too.
+        std::thread::yield_now();
     }
     began.elapsed()
 }

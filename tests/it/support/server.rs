@@ -1,6 +1,7 @@
 //! A `sendcat serve` process.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -10,6 +11,8 @@ use sendcat_state::store::sled::SledStore;
 use sendcat_state::store::{Commit, Store as _};
 use tempfile::TempDir;
 
+use super::webhook::eventually;
+
 /// How long a process may take to listen: debug builds on a busy machine are slow.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -18,12 +21,14 @@ pub(crate) struct Setup {
     knobs: Vec<(String, String)>,
     sandbox: bool,
     data: TempDir,
+    binary: PathBuf,
 }
 
 impl Setup {
     /// With stand-ins for every provider, and made-up secrets.
     pub(crate) fn sandbox() -> Self {
-        Self { knobs: Vec::new(), sandbox: true, data: TempDir::new().unwrap() }
+        let binary = env!("CARGO_BIN_EXE_sendcat").into();
+        Self { knobs: Vec::new(), sandbox: true, data: TempDir::new().unwrap(), binary }
     }
 
     /// With nothing but what the test sets.
@@ -51,6 +56,11 @@ impl Setup {
         self
     }
 
+    /// The same, of another build than the one that tests are given.
+    pub(crate) fn of_build(self, binary: PathBuf) -> Self {
+        Self { binary, ..self }
+    }
+
     /// Starts the process and waits until it listens.
     pub(crate) fn start(self) -> Server {
         let running = Running::start(&self);
@@ -65,7 +75,7 @@ impl Setup {
 }
 
 fn command(setup: &Setup) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sendcat"));
+    let mut command = Command::new(&setup.binary);
     command.arg("serve");
     if setup.sandbox {
         command.arg("--sandbox");
@@ -162,24 +172,44 @@ impl Server {
         found.map(|(_, value)| value).unwrap_or_else(|| panic!("no {name} in the banner"))
     }
 
+    /// Sets a knob, from the next start on.
+    pub(crate) fn set(&mut self, knob: &str, value: &str) {
+        self.setup.knobs.push((knob.to_owned(), value.to_owned()));
+    }
+
     /// The process's number.
     pub(crate) fn pid(&self) -> u32 {
         self.running.child.id()
     }
 
-    /// Kills the process as `kill -9` does, and starts it again on the same state.
-    pub(crate) fn kill_and_restart(&mut self) {
+    /// Where it keeps its state.
+    pub(crate) fn data(&self) -> &Path {
+        self.setup.data.path()
+    }
+
+    /// Kills the process as `kill -9` does, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
         self.running.child.kill().expect("it runs");
         self.running.child.wait().expect("it was ours");
+    }
+
+    /// Starts the process that has ended again, on the same state.
+    pub(crate) fn start_again(&mut self) {
         self.running = Running::start(&self.setup);
+    }
+
+    /// Kills the process as `kill -9` does, and starts it again on the same state.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.kill();
+        self.start_again();
     }
 
     /// Asks the process to end by a signal, and starts it again on the same state once it did.
     pub(crate) fn restart_by(&mut self, signal: &str) {
         self.signal(signal);
-        let status = self.running.child.wait().expect("it was ours");
-        assert_eq!(status.code(), Some(0), "an orderly end");
-        self.running = Running::start(&self.setup);
+        let (code, log) = self.wait();
+        assert_eq!(code, Some(0), "an orderly end: {log}");
+        self.start_again();
     }
 
     /// Sends the process a signal.
@@ -190,16 +220,30 @@ impl Server {
     }
 
     /// Waits for the process to end; its exit code, and all it wrote to standard error.
-    pub(crate) fn ended(mut self) -> (Option<i32>, String) {
+    pub(crate) fn wait(&mut self) -> (Option<i32>, String) {
         let status = self.running.child.wait().expect("it was ours");
         let log = std::mem::replace(&mut self.running.log, std::thread::spawn(String::new));
         (status.code(), log.join().unwrap_or_default())
     }
 
+    /// The same within a test's async part, whose other tasks go on meanwhile.
+    pub(crate) async fn ended_elsewhere(&mut self) -> (Option<i32>, String) {
+        eventually("the process ends", async || {
+            self.running.child.try_wait().expect("it was ours")
+        })
+        .await;
+        self.wait()
+    }
+
     /// Asks the process to end by a signal; its exit code, and all it wrote to standard error.
-    pub(crate) fn end_by(self, signal: &str) -> (Option<i32>, String) {
+    pub(crate) fn end(&mut self, signal: &str) -> (Option<i32>, String) {
         self.signal(signal);
-        self.ended()
+        self.wait()
+    }
+
+    /// The same, of a process that is not needed any more.
+    pub(crate) fn end_by(mut self, signal: &str) -> (Option<i32>, String) {
+        self.end(signal)
     }
 }
 

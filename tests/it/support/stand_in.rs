@@ -2,6 +2,8 @@
 //! was started without `--sandbox`.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::SystemTime;
@@ -47,14 +49,17 @@ impl StandIns {
         control(&self.url, provider, fault, times);
     }
 
-    /// What the stand-ins count of a provider, such as `requests` and `inFlight`.
+    /// What the stand-ins count of a provider, such as `requests` and `inFlight`. Asked on a bare
+    /// connection, for tests look again and again.
     pub(crate) fn count(&self, provider: &str, what: &str) -> u64 {
-        let url = format!("{}/_control", self.url);
-        let answer: Value = run(async move {
-            let client = reqwest::Client::builder().no_proxy().build().expect("there are CAs");
-            let answer = client.get(url).send().await.expect("the stand-ins answer");
-            answer.json().await.expect("they answer JSON")
-        });
+        let address = self.url.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address).expect("the stand-ins listen");
+        let ask = format!("GET /_control HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        stream.write_all(ask.as_bytes()).expect("they read");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("they answer");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+        let answer: Value = serde_json::from_str(body).expect("they answer JSON");
         answer["providers"][provider][what].as_u64().expect("the stand-ins count it")
     }
 }

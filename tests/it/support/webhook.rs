@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::RequestBuilder;
 use sendcat::contract::signature::sign_meta;
 use serde_json::{Value, json};
@@ -142,6 +144,13 @@ pub(crate) fn delivery(messages: &[Value]) -> String {
 pub(crate) fn delivery_of(ids: impl IntoIterator<Item = String>) -> String {
     let messages: Vec<_> = ids.into_iter().map(|id| message(&id, "hello")).collect();
     delivery(&messages)
+}
+
+/// A push about that state of a mailbox.
+pub(crate) fn push_of(address: &str, history: u64) -> String {
+    let notice = json!({"emailAddress": address, "historyId": history}).to_string();
+    let data = STANDARD.encode(notice);
+    json!({"message": {"data": data, "messageId": "1"}, "subscription": "s"}).to_string()
 }
 
 /// Events' keys, sorted.

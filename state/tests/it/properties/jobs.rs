@@ -55,7 +55,7 @@ fn rules(queued_max: usize, running_max: usize) -> QueueRules {
     };
     let mut kinds = [(PartitionRules { queued_max, running_max }, job); JobKind::COUNT];
     kinds[KINDS[1].index()].1.ttl = Some(ms(60));
-    QueueRules { kinds }
+    QueueRules { kinds, claim_scan: usize::MAX }
 }
 
 fn asks() -> impl Strategy<Value = Ask> {

@@ -5,6 +5,7 @@
 //! come by themselves.
 
 mod bulkhead;
+mod cache;
 mod circuit;
 mod claims;
 mod jobs;

@@ -9,6 +9,7 @@ use sendcat_state::job_queue::JobQueue;
 use sendcat_state::rate_shard::RateShard;
 use sendcat_state::rate_window::RateWindow;
 use sendcat_state::snapshot::{self, SnapshotError};
+use sendcat_state::tool_cache::ToolCache;
 
 use super::{Driven, Timed, cases};
 
@@ -103,6 +104,8 @@ every_machine! {
         sn2_claims_and_their_journal_equal_the_ones_that_never_stopped;
     JobQueue: sn1_a_restored_queue_decides_as_the_saved_one,
         sn2_a_queue_and_its_journal_equal_the_one_that_never_stopped;
+    ToolCache: sn1_a_restored_cache_decides_as_the_saved_one,
+        sn2_a_cache_and_its_journal_equal_the_one_that_never_stopped;
 }
 
 proptest! {

@@ -1,0 +1,145 @@
+//! The workers' side: runs an attempt at a queued tool, and says what came of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sendcat_actors::clock::SharedClock;
+use sendcat_actors::ports::Attempt;
+use sendcat_state::job::AttemptOutcome;
+use sendcat_state::key::{PerProvider, ProviderId, TimedId, ToolKind};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+
+use super::arguments::Arguments;
+use super::shops::{Search, Shops};
+use super::wanted::Wanted;
+use super::{global, products, web, words};
+use crate::config::{Config, Keyed, ToolJobs};
+use crate::contract::ui_stream::Json;
+use crate::upstream::call::Upstream;
+use crate::upstream::classify::{self, Repeat};
+use crate::upstream::ebay::Browse;
+use crate::upstream::error::UpstreamError;
+
+/// What an attempt found, as it travels to the turn that waits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Found {
+    /// What the model and the client are given.
+    pub(super) output: Json,
+    /// Whether all of it is there: only then may others be given it too.
+    pub(super) complete: bool,
+}
+
+/// Runs queued tools.
+pub struct ToolRunner {
+    upstream: Upstream,
+    web: Keyed,
+    web_deadline: Duration,
+    shops: Shops,
+    wanted: Wanted,
+    /// Places of all tools together.
+    places: Semaphore,
+    /// How long a silent call keeps its place.
+    place_lease: Duration,
+    /// How long a search of several shops may take.
+    budget: Duration,
+}
+
+impl ToolRunner {
+    /// A runner whose calls go that way, for turns that say in `wanted` what they wait for.
+    pub fn new(upstream: Upstream, config: &Config, clock: SharedClock, wanted: Wanted) -> Self {
+        let (providers, jobs) = (&config.providers, &config.tool_jobs);
+        let shops = Shops {
+            serper: providers.serper.clone(),
+            serpapi: providers.serpapi.clone(),
+            ebay: Browse::new(providers.ebay.clone(), clock.clone()),
+            deadlines: PerProvider::new(|provider| config.deadline(provider)),
+            clock,
+        };
+        Self {
+            upstream,
+            web: providers.serper.clone(),
+            web_deadline: config.deadline(ProviderId::SerperSearch),
+            shops,
+            wanted,
+            places: Semaphore::new(jobs.running_max.min(Semaphore::MAX_PERMITS)),
+            place_lease: jobs.running_lease,
+            budget: budget(jobs),
+        }
+    }
+
+    /// Runs one attempt at a queued tool with these arguments, for as long as its turn waits.
+    pub async fn run(self: Arc<Self>, id: TimedId, tool: ToolKind, input: String) -> Attempt {
+        let attempt = async {
+            let _place = self.places.acquire().await.expect("it is never closed");
+            tokio::time::timeout(self.place_lease, self.attempt(id, tool, &input)).await
+        };
+        tokio::select! {
+            attempt = attempt => attempt.unwrap_or_else(|_| {
+                let error = words::late(self.place_lease);
+                of(AttemptOutcome::Dead { error })
+            }),
+            () = self.wanted.no_longer(id) => {
+                let error = "the turn that waited for it is over".to_owned();
+                of(AttemptOutcome::Dead { error })
+            }
+        }
+    }
+
+    async fn attempt(&self, id: TimedId, tool: ToolKind, input: &str) -> Attempt {
+        let Ok(asked) = serde_json::from_str::<Arguments>(input) else {
+            let error = words::UNREADABLE.to_owned();
+            return of(AttemptOutcome::Dead { error });
+        };
+        let told = AtomicBool::new(false);
+        let tell = |found: Json| {
+            told.store(true, Ordering::Relaxed);
+            self.wanted.tell(id, found);
+        };
+        let places = match tool {
+            ToolKind::SearchWeb => None,
+            ToolKind::SearchProducts => Some(products::PLACES),
+            ToolKind::SearchGlobal => Some(global::PLACES),
+        };
+        let (upstream, holder) = (&self.upstream, tool.as_str());
+        let found = match places {
+            None => web::run(upstream, &self.web, &asked, self.web_deadline).await,
+            Some(places) => {
+                let budget = self.budget;
+                let search = Search { upstream, places, asked: &asked, holder, budget };
+                self.shops.search(search, tell).await
+            }
+        };
+        match found {
+            Ok(found) => {
+                // What is queued is shown at least once before it is settled (log 3.5).
+                if !told.into_inner() {
+                    self.wanted.tell(id, found.output.clone());
+                }
+                let result = serde_json::to_string(&found).expect("JSON under fixed names");
+                let outcome = AttemptOutcome::Done { writes: Vec::new() };
+                Attempt { outcome, result: Some(result) }
+            }
+            Err(error) => of(outcome_of(&error)),
+        }
+    }
+}
+
+/// A little less than the turn waits: what was found must still reach it.
+fn budget(jobs: &ToolJobs) -> Duration {
+    jobs.wait - jobs.wait / 10
+}
+
+fn of(outcome: AttemptOutcome) -> Attempt {
+    Attempt { outcome, result: None }
+}
+
+fn outcome_of(error: &UpstreamError) -> AttemptOutcome {
+    let words = words::failed(error);
+    match classify::repeat(error) {
+        Repeat::After(wait) => AttemptOutcome::Retry { error: words, after: Some(wait) },
+        Repeat::Yes => AttemptOutcome::Retry { error: words, after: None },
+        Repeat::No => AttemptOutcome::Dead { error: words },
+    }
+}

@@ -1,0 +1,52 @@
+//! Texts on their way out and in: encoded for a URL, and cut to what the model is given.
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+const MAX_LINK_BYTES: usize = 2048;
+
+/// Names and values as a query or a form has them.
+pub(super) fn pairs(pairs: &[(&str, &str)]) -> String {
+    let pair = |(name, value): &(&str, &str)| {
+        let value = utf8_percent_encode(value, NON_ALPHANUMERIC);
+        format!("{}={value}", utf8_percent_encode(name, NON_ALPHANUMERIC))
+    };
+    pairs.iter().map(pair).collect::<Vec<_>>().join("&")
+}
+
+/// A text without the space around it, cut to so many characters; `None` if nothing is left.
+pub(super) fn bounded(text: &str, most_chars: usize) -> Option<String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return None;
+    }
+    match text.char_indices().nth(most_chars) {
+        None => Some(text.to_owned()),
+        Some((end, _)) => Some(format!("{}…", &text[..end])),
+    }
+}
+
+/// A link, if it leads to the web and is not endless.
+pub(super) fn web_address(link: &str) -> Option<String> {
+    let web = ["https://", "http://"].iter().any(|scheme| link.starts_with(scheme));
+    (web && link.len() <= MAX_LINK_BYTES).then(|| link.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_holds_any_text() {
+        let encoded = pairs(&[("q", "a&b=c é"), ("filter", "price:[10..50]")]);
+        assert_eq!(encoded, "q=a%26b%3Dc%20%C3%A9&filter=price%3A%5B10%2E%2E50%5D");
+    }
+
+    #[test]
+    fn only_the_web_is_linked_to() {
+        assert_eq!(web_address("https://a.example/").as_deref(), Some("https://a.example/"));
+        let endless = format!("https://a.example/{}", "x".repeat(MAX_LINK_BYTES));
+        for link in ["javascript:alert(1)", "data:image/webp;base64,UklGRg==", "", &endless] {
+            assert_eq!(web_address(link), None, "{link}");
+        }
+    }
+}
