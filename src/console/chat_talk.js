@@ -60,8 +60,8 @@ async function follow(open, { resumed = false, onRefused } = {}) {
     if (!done) throw Object.assign(new Error(), { box: errorBox("The answer ended early.") });
   } catch (error) {
     if (!view.article.isConnected && running === mine) append(view.article);
-    if (control.signal.aborted || mine.stopped) view.note("Stopped.");
-    else view.fail(failureBox(error));
+    const stopped = control.signal.aborted || mine.stopped;
+    keepAtEnd(() => { stopped ? view.note("Stopped.") : view.fail(failureBox(error)); });
     if (error.refusedWith >= 400 && error.refusedWith < 500 && onRefused) onRefused();
   } finally {
     keepAtEnd(() => view.end());
@@ -179,9 +179,12 @@ function busy(yes) {
   $("status").textContent = yes ? "Answering" : "";
 }
 
+// As high as its text; what it takes from the log is not the log's end.
 function fit() {
-  $("prompt").style.height = "auto";
-  $("prompt").style.height = `${$("prompt").scrollHeight + 2}px`;
+  keepAtEnd(() => {
+    $("prompt").style.height = "auto";
+    $("prompt").style.height = `${$("prompt").scrollHeight + 2}px`;
+  });
 }
 
 function submit() {
