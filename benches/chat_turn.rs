@@ -2,7 +2,8 @@
 //! provider on loopback, a client.
 //!
 //! Floor: the client reads the provider's stream itself. Beside criterion's figures this prints
-//! what an answer adds to the first token, and what the serving process computes for 1000 chunks.
+//! what an answer adds to the first token and to 1000 chunks, what the serving process computes for
+//! chunks, and what it keeps in memory for a stream that is open.
 
 #[path = "support/serving.rs"]
 mod serving;
@@ -25,6 +26,18 @@ const CALLERS: [u64; 2] = [1, 32];
 
 /// Pairs of a direct call and one through us, for the first token.
 const PAIRS: usize = 400;
+
+/// Pairs for 1000 chunks: turns of one and turns of so many more, so that the beginning is no part
+/// of the figure.
+const LONG_PAIRS: usize = 40;
+const LONG: &str = "chunks 1001";
+
+/// Streams that are open at once, and what each says: one chunk, and a minute later another.
+const OPEN: u64 = 1000;
+const HELD: &str = "slow 2 60000";
+
+/// Turns before memory is looked at: what is made once is made.
+const WARM_TURNS: u64 = 64;
 
 /// Turns whose processor time is added up.
 const COUNTED_TURNS: u64 = 640;
@@ -84,9 +97,12 @@ fn turns(bench: &mut Criterion) {
     }
     group.finish();
     system.block_on(first_token(&serving, &next));
+    system.block_on(thousand_chunks(&serving, &next));
     for callers in CALLERS {
         system.block_on(processor_time(&serving, &next, callers));
     }
+    drop(serving);
+    system.block_on(memory());
 }
 
 /// Direct and through us in turn, each alone on the machine.
@@ -105,6 +121,76 @@ async fn first_token(serving: &Rc<Serving>, next: &impl Fn() -> u64) {
         let added = ours.saturating_sub(direct);
         println!("first token, {name}: direct {direct:?}, through us {ours:?}, added {added:?}");
     }
+}
+
+/// What 1000 chunks take in a burst, direct and through us in turn, each alone on the machine.
+#[expect(clippy::print_stdout, reason = "criterion has no place for a difference of two figures")]
+async fn thousand_chunks(serving: &Rc<Serving>, next: &impl Fn() -> u64) {
+    let (mut direct, mut ours) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    for _ in 0..LONG_PAIRS {
+        for (which, text) in [SHORT, LONG].into_iter().enumerate() {
+            direct[which].push(timed(whole(serving.direct(text))).await);
+            ours[which].push(timed(whole(serving.chat(next(), text))).await);
+        }
+    }
+    let chunks = |spans: [Vec<Duration>; 2]| {
+        let [short, long] = spans.map(|mut spans| {
+            spans.sort();
+            spans[spans.len() / 2]
+        });
+        long.saturating_sub(short)
+    };
+    let (direct, ours) = (chunks(direct), chunks(ours));
+    let (added, ratio) = (ours.saturating_sub(direct), ours.as_secs_f64() / direct.as_secs_f64());
+    println!(
+        "1000 chunks, p50: direct {direct:?}, through us {ours:?}, added {added:?}, \
+         {ratio:.2} times direct"
+    );
+}
+
+/// What a fresh process keeps for streams that are open, their connections included.
+///
+/// Floor: as many connections that wait for a request, and go before the streams come.
+#[expect(clippy::print_stdout, reason = "criterion measures no memory")]
+async fn memory() {
+    let serving = Serving::start().await;
+    for number in 0..WARM_TURNS {
+        whole(serving.chat(number, BURST)).await;
+    }
+    let before = serving.resident();
+    let mut waiting = Vec::new();
+    for _ in 0..OPEN {
+        waiting.push(serving.waiting());
+    }
+    let floor = serving.resident();
+    let waits = waiting.len();
+    drop(waiting);
+    let mut open = Vec::new();
+    let mut tries = WARM_TURNS..WARM_TURNS + 2 * OPEN;
+    while open.len() < waits {
+        let number = tries.next().expect("at most half of the streams are refused");
+        let answer = serving.chat(number, HELD).send().await.expect("it answers");
+        // On a busy machine a limiter that is late refuses some.
+        if answer.status() != 200 {
+            continue;
+        }
+        let mut stream = answer.bytes_stream();
+        stream.next().await.expect("the first chunk comes").expect("the stream is whole");
+        open.push(stream);
+    }
+    let (Some(before), Some(floor), Some(all)) = (before, floor, serving.resident()) else {
+        println!("memory: not to be had here");
+        return;
+    };
+    let each = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1024.0 / OPEN as f64;
+    println!(
+        "memory, {OPEN} open: {:.1} KiB a stream, {:.1} KiB a connection that waits, \
+         {:.1} MiB before, {:.1} MiB with all",
+        each(before, all),
+        each(before, floor),
+        before as f64 / 1_048_576.0,
+        all as f64 / 1_048_576.0,
+    );
 }
 
 /// What the serving process computes for long turns and for turns of one chunk.

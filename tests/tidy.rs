@@ -280,7 +280,7 @@ fn no_test_sleeps() {
 #[test]
 fn nothing_is_left_for_later_in_a_comment() {
     let marks = ["TO\u{44}O", "FIX\u{4d}E", "X\u{58}X"];
-    let ends = [".rs", ".toml", ".md", ".js", ".css", ".html"];
+    let ends = [".rs", ".toml", ".md", ".js", ".mjs", ".css", ".html"];
     let folders = ["state", "actors", "src", "tests", "benches"];
     let inside = folders.iter().flat_map(|folder| below(folder));
     let outside = ["Cargo.toml", "README.md", ".ci/run", "tests/run"].map(str::to_owned);

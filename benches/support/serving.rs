@@ -1,6 +1,7 @@
 //! A serving process, the stand-in that it calls, and a client of both.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -31,7 +32,10 @@ impl Serving {
     /// Starts both and waits until they listen.
     pub(crate) async fn start() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().no_proxy().build().expect("the system has CAs");
+        // The server closes a connection that waits for 5 s; one closed just as it is used again
+        // would end the bench.
+        let builder = Client::builder().no_proxy().pool_idle_timeout(Duration::from_secs(2));
+        let client = builder.build().expect("the system has CAs");
         let provider = stand_in();
         let data = TempDir::new().expect("there is a directory for files that pass");
         let (child, url) = process(&provider, &data);
@@ -71,6 +75,29 @@ impl Serving {
         let ticks = fields.split_whitespace().skip(11).take(2);
         let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
         Some(Duration::from_secs_f64(ticks as f64 / TICKS_PER_SECOND))
+    }
+}
+
+/// What a connection asks before it waits.
+const LIVE: &[u8] = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+impl Serving {
+    /// A connection that has been used once, and waits for its next request.
+    pub(crate) fn waiting(&self) -> TcpStream {
+        let address = self.url.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address).expect("the server listens");
+        stream.write_all(LIVE).expect("the server reads");
+        let mut some = [0; 4096];
+        assert!(stream.read(&mut some).expect("the server answers") > 0);
+        stream
+    }
+
+    /// The bytes of memory that the serving process has now.
+    pub(crate) fn resident(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kib * 1024)
     }
 }
 

@@ -2,6 +2,9 @@
 
 let token = "", thread = "", running = null;
 
+// How long the server may take to end an answer before its reader leaves it alone.
+const STOP_MS = 3000;
+
 async function bearer() {
   token ||= document.querySelector("meta[name=sendcat-token]").content;
   token ||= sessionStorage.getItem("sendcat.token") || "";
@@ -30,8 +33,8 @@ async function refusal(response) {
   return Object.assign(new Error(text), { refusedWith: response.status, box });
 }
 
-async function call(method, path, body, signal) {
-  const headers = { authorization: await bearer() };
+async function call(method, path, body, { signal, ...more } = {}) {
+  const headers = { authorization: await bearer(), ...more };
   if (body !== undefined) headers["content-type"] = "application/json";
   return fetch(path, { method, headers, signal, body: JSON.stringify(body) });
 }
@@ -42,27 +45,29 @@ function failureBox(error) {
   return errorBox(`The answer could not be read: ${error.message}`);
 }
 
-// Shows an answer from its first part to its last.
+// Shows an answer from its first part to its last; says whether there was one.
 async function follow(open, { resumed = false, onRefused } = {}) {
-  const control = new AbortController(), view = answerView(), mine = { control, resumed, thread };
+  const control = new AbortController(), view = answerView();
+  const mine = { control, thread, stopped: false };
   running = mine;
   busy(true);
   try {
     const response = await open(control.signal);
-    if (response.status === 204 || (resumed && response.status === 404)) return;
+    if (response.status === 204 || (resumed && response.status === 404)) return false;
     if (!response.ok) throw await refusal(response);
     if (running === mine) append(view.article);
     const done = await readParts(response, (part) => { keepAtEnd(() => view.show(part)); });
     if (!done) throw Object.assign(new Error(), { box: errorBox("The answer ended early.") });
   } catch (error) {
     if (!view.article.isConnected && running === mine) append(view.article);
-    if (control.signal.aborted) view.note("Stopped.");
-    else view.fail(failureBox(error));
+    const stopped = control.signal.aborted || mine.stopped;
+    keepAtEnd(() => { stopped ? view.note("Stopped.") : view.fail(failureBox(error)); });
     if (error.refusedWith >= 400 && error.refusedWith < 500 && onRefused) onRefused();
   } finally {
     keepAtEnd(() => view.end());
     if (running === mine) { running = null; busy(false); }
   }
+  return true;
 }
 
 async function send(text) {
@@ -72,7 +77,9 @@ async function send(text) {
     // The dots show that something is under way also before the first byte.
     append(dots);
     const body = { id, message, trigger: "submit-message" };
-    return call("POST", "/api/chat", body, signal).finally(() => dots.remove());
+    // Whoever loads the page again takes the answer up; it ends early by the stop button alone.
+    const how = { signal, "x-sendcat-on-disconnect": "finish" };
+    return call("POST", "/api/chat", body, how).finally(() => dots.remove());
   };
   // What was refused for its form or its number was not stored: it goes back to the writer.
   const onRefused = () => {
@@ -83,11 +90,14 @@ async function send(text) {
   await follow(open, { onRefused });
 }
 
-function stop() {
+// An answer does not end with its reader, so the server is told; it then ends the stream itself.
+async function stop() {
   if (!running) return;
-  // An answer that another request began does not end with this reader alone.
-  if (running.resumed) call("POST", `/api/chat/${running.thread}/stop`, {}).catch(() => {});
-  running.control.abort();
+  const mine = running, how = { signal: AbortSignal.timeout(STOP_MS) };
+  mine.stopped = true;
+  $("stop").disabled = true;
+  const told = await call("POST", `/api/chat/${mine.thread}/stop`, {}, how).catch(() => null);
+  if (!told?.ok) mine.control.abort();
 }
 
 // --- One conversation ---
@@ -113,24 +123,34 @@ function open(id) {
   $("prompt").focus();
 }
 
+// The stored messages of a thread, oldest first.
+async function stored(id) {
+  const items = [];
+  for (let cursor = ""; cursor !== null && items.length < 1000; ) {
+    const more = cursor && `&cursor=${encodeURIComponent(cursor)}`;
+    const response = await call("GET", `/api/threads/${id}/messages?limit=100${more}`);
+    if (thread !== id || response.status === 404) break;
+    if (!response.ok) throw await refusal(response);
+    const page = await response.json();
+    items.push(...page.items);
+    cursor = page.nextCursor ?? null;
+  }
+  if (items.length > 1 && items[0].createdAt > items.at(-1).createdAt) items.reverse();
+  return items;
+}
+
 async function load(id) {
   open(id);
   try {
-    const items = [];
-    for (let cursor = ""; cursor !== null && items.length < 1000; ) {
-      const more = cursor && `&cursor=${encodeURIComponent(cursor)}`;
-      const response = await call("GET", `/api/threads/${id}/messages?limit=100${more}`);
-      if (thread !== id || response.status === 404) break;
-      if (!response.ok) throw await refusal(response);
-      const page = await response.json();
-      items.push(...page.items);
-      cursor = page.nextCursor ?? null;
-    }
+    const items = await stored(id);
     if (thread !== id || running) return;
-    if (items.length > 1 && items[0].createdAt > items.at(-1).createdAt) items.reverse();
     items.forEach((item) => append(storedView(item)));
-    const resume = (signal) => call("GET", `/api/chat/${id}/stream`, undefined, signal);
-    await follow(resume, { resumed: true });
+    const resume = (signal) => call("GET", `/api/chat/${id}/stream`, undefined, { signal });
+    const runs = await follow(resume, { resumed: true });
+    if (runs || items.at(-1)?.role !== "user") return;
+    // The answer may have been stored between the two requests.
+    const later = (await stored(id)).slice(items.length);
+    if (thread === id && !running) later.forEach((item) => append(storedView(item)));
   } catch (error) {
     append(failureBox(error));
   }
@@ -154,13 +174,17 @@ function keepAtEnd(change) {
 function busy(yes) {
   $("send").hidden = yes;
   $("stop").hidden = !yes;
+  $("stop").disabled = false;
   $("log").setAttribute("aria-busy", String(yes));
   $("status").textContent = yes ? "Answering" : "";
 }
 
+// As high as its text; what it takes from the log is not the log's end.
 function fit() {
-  $("prompt").style.height = "auto";
-  $("prompt").style.height = `${$("prompt").scrollHeight + 2}px`;
+  keepAtEnd(() => {
+    $("prompt").style.height = "auto";
+    $("prompt").style.height = `${$("prompt").scrollHeight + 2}px`;
+  });
 }
 
 function submit() {

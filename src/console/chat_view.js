@@ -135,7 +135,8 @@ function toolCard(name) {
 function errorBox(text, code, retryAfterMs) {
   const box = make("div", "error", text);
   if (code) box.append(" ", make("code", "", code));
-  if (retryAfterMs > 0) box.append(` Try again in ${Math.ceil(retryAfterMs / 1000)} s.`);
+  const wait = `Try again in ${Math.ceil(retryAfterMs / 1000)} s.`;
+  if (retryAfterMs > 0 && !text.includes(wait)) box.append(` ${wait}`);
   return box;
 }
 

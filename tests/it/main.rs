@@ -1,6 +1,8 @@
 //! The service from outside: real processes, real HTTP, whole answers.
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "what tests share is a test as well")]
 
+mod ai_clients;
+mod browser;
 mod builds;
 mod burst;
 mod chat_disconnects;

@@ -10,6 +10,7 @@ pub(crate) mod exchange;
 pub(crate) mod expected;
 pub(crate) mod ledger;
 pub(crate) mod model;
+pub(crate) mod node;
 pub(crate) mod random;
 pub(crate) mod raw;
 pub(crate) mod raw_model;

@@ -46,6 +46,14 @@ impl Scene {
         Self { server, stand_ins, caller, token }
     }
 
+    /// `serve --sandbox`, as somebody who tries it has it: its own stand-ins and its own session.
+    pub(crate) fn sandboxed() -> Self {
+        let server = Setup::sandbox().with("OPS_TOKEN", "ops").start();
+        let (stand_ins, caller) = (StandIns::within(&server), Caller::of(&server));
+        let token = server.banner("chat token").to_owned();
+        Self { server, stand_ins, caller, token }
+    }
+
     /// Asks a question in a thread.
     pub(crate) fn ask(&self, thread: &str, text: &str) -> Answer {
         get(self.caller.chat(&self.token, thread, text))

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::client::run;
+use super::server::Server;
 
 /// Stand-ins for every provider.
 pub(crate) struct StandIns {
@@ -32,6 +33,16 @@ impl StandIns {
         });
         let (url, knobs) = started.recv().expect("the stand-ins start");
         Self { url, knobs }
+    }
+
+    /// Those of a server that was started with `--sandbox`.
+    pub(crate) fn within(server: &Server) -> Self {
+        Self { url: server.banner("sandbox").to_owned(), knobs: BTreeMap::new() }
+    }
+
+    /// Where they listen.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// The knobs that point a server at them.
