@@ -163,6 +163,14 @@ pub struct ChatBody {
     pub message_id: Option<String>,
 }
 
+/// The body of a request to stop as the OpenAPI document shows it; it may be left out.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct StopBody {
+    /// Which answer, as its `start` part named it; the newest if not named.
+    pub stream_id: Option<String>,
+}
+
 /// A request to stop an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StopRequest {

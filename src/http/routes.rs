@@ -3,6 +3,7 @@
 //! The guards stand in the order they are asked; the first that refuses answers. The codes are all
 //! that a route may answer: each is produced by a test.
 
+mod chats;
 mod owned;
 
 use actix_web::{HttpResponse, web};
@@ -12,7 +13,7 @@ use sendcat_state::key::Bucket;
 use super::Worker;
 use super::dispatch::{Call, dispatch};
 use super::respond::Refusal;
-use super::{chat, gmail, health, openapi, ops, ops_cache, ops_snapshot, page, sessions, whatsapp};
+use super::{gmail, health, openapi, ops, ops_cache, ops_snapshot, page, sessions, whatsapp};
 use crate::contract::code::ErrorCode as Code;
 
 /// What stands before a handler.
@@ -72,39 +73,13 @@ macro_rules! handler {
         |call| Box::pin($path(call))
     };
 }
+use handler;
 
 const OPERATOR: &[Guard] = &[Guard::Operator, Guard::Method];
 const OPERATOR_CODES: &[Code] =
     &[Code::NotFound, Code::Unauthorized, Code::MethodNotAllowed, Code::InternalError];
 /// No fault strikes where faults are armed.
 const FAULTS_CODES: &[Code] = &[Code::NotFound, Code::Unauthorized, Code::MethodNotAllowed];
-
-const CHAT_CODES: &[Code] = &[
-    Code::Forbidden,
-    Code::MethodNotAllowed,
-    Code::Unauthorized,
-    Code::RateLimited,
-    Code::UnsupportedMediaType,
-    Code::PayloadTooLarge,
-    Code::InvalidJson,
-    Code::InvalidRequest,
-    Code::Misconfigured,
-    Code::Overloaded,
-    Code::UpstreamUnavailable,
-    Code::UpstreamRateLimited,
-    Code::UpstreamError,
-    Code::UpstreamRejected,
-    Code::UpstreamConnectTimeout,
-    Code::UpstreamHeadersTimeout,
-    Code::UpstreamFirstContentTimeout,
-    Code::UpstreamTotalTimeout,
-    Code::RequestTimeout,
-    Code::NotFound,
-    Code::Conflict,
-    Code::IdempotencyMismatch,
-    Code::StorageUnavailable,
-    Code::InternalError,
-];
 
 const WEBHOOK_CODES: &[Code] = &[
     Code::RateLimited,
@@ -121,68 +96,27 @@ const WEBHOOK_CODES: &[Code] = &[
 ];
 
 /// The table. Rows of one path stand together.
-pub const ROUTES: &[Route] = &joined::<{ OWN.len() + owned::ROWS.len() }>(OWN, owned::ROWS);
+pub const ROUTES: &[Route] = &joined::<{ chats::ROWS.len() + OWN.len() + owned::ROWS.len() }>(&[
+    chats::ROWS,
+    OWN,
+    owned::ROWS,
+]);
 
-const fn joined<const ROWS: usize>(first: &[Route], second: &[Route]) -> [Route; ROWS] {
-    let mut all = [first[0]; ROWS];
-    let mut at = 0;
-    while at < ROWS {
-        all[at] = if at < first.len() { first[at] } else { second[at - first.len()] };
-        at += 1;
+const fn joined<const ROWS: usize>(tables: &[&'static [Route]]) -> [Route; ROWS] {
+    let mut all = [tables[0][0]; ROWS];
+    let (mut at, mut table) = (0, 0);
+    while table < tables.len() {
+        let mut row = 0;
+        while row < tables[table].len() {
+            all[at] = tables[table][row];
+            (at, row) = (at + 1, row + 1);
+        }
+        table += 1;
     }
     all
 }
 
 const OWN: &[Route] = &[
-    Route {
-        method: "POST",
-        path: "/api/chat",
-        cors: true,
-        guards: &[
-            Guard::Origin,
-            Guard::Method,
-            Guard::Bearer,
-            Guard::ChatLimit,
-            Guard::Json,
-            Guard::Body(BodyLimit::Chat),
-        ],
-        handler: handler!(chat::post),
-        codes: CHAT_CODES,
-    },
-    Route {
-        method: "GET",
-        path: "/api/chat/{chatId}/stream",
-        cors: true,
-        guards: &[Guard::Origin, Guard::Method, Guard::Bearer],
-        handler: handler!(chat::stream),
-        codes: &[
-            Code::Forbidden,
-            Code::MethodNotAllowed,
-            Code::Unauthorized,
-            Code::Overloaded,
-            Code::StorageUnavailable,
-        ],
-    },
-    Route {
-        method: "POST",
-        path: "/api/chat/{chatId}/stop",
-        cors: true,
-        guards: &[Guard::Origin, Guard::Method, Guard::Bearer, Guard::Body(BodyLimit::Chat)],
-        handler: handler!(chat::stop),
-        codes: &[
-            Code::Forbidden,
-            Code::MethodNotAllowed,
-            Code::Unauthorized,
-            Code::PayloadTooLarge,
-            Code::RequestTimeout,
-            Code::InvalidJson,
-            Code::InvalidRequest,
-            Code::NotFound,
-            Code::Conflict,
-            Code::Overloaded,
-            Code::StorageUnavailable,
-        ],
-    },
     Route {
         method: "POST",
         path: "/api/sessions/anonymous",
@@ -315,7 +249,13 @@ const OWN: &[Route] = &[
         cors: false,
         guards: OPERATOR,
         handler: handler!(ops_cache::clear),
-        codes: &[Code::NotFound, Code::Unauthorized, Code::MethodNotAllowed, Code::Overloaded],
+        codes: &[
+            Code::NotFound,
+            Code::Unauthorized,
+            Code::MethodNotAllowed,
+            Code::Overloaded,
+            Code::InternalError,
+        ],
     },
     Route {
         method: "GET",
@@ -387,62 +327,4 @@ pub fn allowed(routes: &[Route]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::http::dispatch::FAULTS_PATH;
-
-    #[test]
-    fn rows_of_one_path_stand_together() {
-        let mut paths: Vec<_> = paths().collect();
-        let count = paths.len();
-        paths.sort_unstable();
-        paths.dedup();
-        assert_eq!(paths.len(), count);
-    }
-
-    /// What a row answers because of what stands before it.
-    fn by_guards(route: &Route) -> Vec<Code> {
-        let mut codes = Vec::new();
-        if route.path != FAULTS_PATH {
-            codes.push(Code::InternalError);
-        }
-        if route.path.starts_with("/api/") {
-            // While the process drains.
-            codes.push(Code::Overloaded);
-        }
-        for guard in route.guards {
-            codes.extend_from_slice(match guard {
-                Guard::Origin => &[Code::Forbidden],
-                Guard::Method => &[Code::MethodNotAllowed],
-                Guard::IpLimit(_) | Guard::ChatLimit => &[Code::RateLimited],
-                Guard::Bearer => {
-                    &[Code::Unauthorized, Code::Misconfigured, Code::UpstreamUnavailable]
-                }
-                Guard::Operator => &[Code::NotFound, Code::Unauthorized],
-                Guard::Json => &[Code::UnsupportedMediaType],
-                Guard::Body(_) => &[Code::PayloadTooLarge, Code::RequestTimeout],
-            });
-        }
-        codes
-    }
-
-    #[test]
-    fn every_row_lists_the_codes_of_its_guards_and_none_twice() {
-        for route in ROUTES {
-            let name = format!("{} {}", route.method, route.path);
-            for code in by_guards(route) {
-                assert!(route.codes.contains(&code), "{name} lacks {code}");
-            }
-            for (at, code) in route.codes.iter().enumerate() {
-                assert!(!route.codes[..at].contains(code), "{name} lists {code} twice");
-            }
-        }
-    }
-
-    #[test]
-    fn every_row_checks_its_method() {
-        for route in ROUTES {
-            assert!(route.guards.contains(&Guard::Method), "{} {}", route.method, route.path);
-        }
-    }
-}
+mod tests;

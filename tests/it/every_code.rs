@@ -6,12 +6,15 @@
 //! is in the files of the routes; and that no answer has a code that its row does not list is
 //! checked wherever a test reads one (`support/documented.rs`).
 
+mod failing;
+
 use reqwest::RequestBuilder;
 use sendcat::contract::code::ErrorCode as Code;
 use sendcat::http::routes::{Guard, ROUTES, Route};
 use serde_json::json;
 
-use crate::chat_failures::full_listener;
+use failing::{with_a_failing_model, without_keys};
+
 use crate::records::with_full_owner;
 use crate::support::answer::Answer;
 use crate::support::client::Caller;
@@ -19,6 +22,8 @@ use crate::support::raw::Raw;
 use crate::support::scene::{Scene, get, session, until};
 use crate::support::server::{Server, Setup};
 use crate::support::webhook::{OPS_TOKEN, PUSH_TOKEN, SECRET, delivery_of, receiver};
+
+const STOP: &str = "/api/chat/{chatId}/stop";
 
 /// A route, and a code of it that has to be reached.
 type Wanted = (&'static Route, Code);
@@ -54,6 +59,9 @@ ways! {
     NoJson: what_is_not_json_is_invalid by without_json;
     Shape: what_has_another_shape_is_invalid by in_another_shape;
     Unknown: what_is_not_there_is_not_found by for_what_is_not_there;
+    Over: what_is_over_cannot_be_stopped by once_it_is_over;
+    Deaf: a_cache_that_gives_no_answer_is_overloaded by without_the_cache;
+    Key: a_key_with_another_body_is_a_mismatch by with_a_key_of_another_body;
     Full: who_has_all_there_may_be_is_in_conflict by by_a_full_owner;
     Draining: a_process_that_drains_is_overloaded by while_it_drains;
     Disk: what_cannot_be_stored_or_read_is_unavailable by on_a_full_disk;
@@ -69,6 +77,7 @@ fn wanted() -> impl Iterator<Item = Wanted> {
 fn way_of((route, code): &Wanted) -> Option<Way> {
     let operators = route.guards.contains(&Guard::Operator);
     let chat = route.path == "/api/chat";
+    let stop = route.path == STOP;
     Some(match code {
         Code::Forbidden if route.guards.contains(&Guard::Origin) => Way::ForeignPage,
         Code::Forbidden => Way::Unsigned,
@@ -83,8 +92,11 @@ fn way_of((route, code): &Wanted) -> Option<Way> {
         Code::Misconfigured => Way::NothingSet,
         Code::NotFound if operators || route.path == "/" => Way::NothingSet,
         Code::NotFound => Way::Unknown,
+        Code::Conflict if stop => Way::Over,
         Code::Conflict => Way::Full,
+        Code::Overloaded if operators => Way::Deaf,
         Code::Overloaded => Way::Draining,
+        Code::IdempotencyMismatch => Way::Key,
         Code::StorageUnavailable => Way::Disk,
         Code::InternalError => Way::Panic,
         Code::UpstreamUnavailable
@@ -111,8 +123,7 @@ fn way_of((route, code): &Wanted) -> Option<Way> {
         | Code::UpstreamIdleTimeout
         | Code::UpstreamTooSlow
         | Code::UpstreamCut
-        | Code::UpstreamTooLong
-        | Code::IdempotencyMismatch => return None,
+        | Code::UpstreamTooLong => return None,
     })
 }
 
@@ -178,6 +189,7 @@ fn good_body(route: &Route) -> String {
         ("POST", "/api/chat") => json!({"id": "x", "message": "hello"}).to_string(),
         ("POST", "/api/whatsapp/webhook") => delivery_of(["wamid.1".to_owned()]),
         ("POST", "/api/gmail/push") => include_str!("samples/gmail_push_wrapped.json").to_owned(),
+        ("POST", STOP) => "{}".to_owned(),
         ("POST" | "PUT" | "PATCH", _) => json!({"data": {}, "title": "x"}).to_string(),
         (_, _) => String::new(),
     }
@@ -275,7 +287,8 @@ fn in_another_shape(wanted: &[Wanted]) {
     let world = World::of(receiver());
     let reads = |route: &Route| world.asks(route, route.method).query(&[("limit", "0")]);
     each(wanted, |route| {
-        if route.guards.contains(&Guard::Json) { world.sends(route, "[]") } else { reads(route) }
+        let has_body = route.guards.contains(&Guard::Json) || route.path == STOP;
+        if has_body { world.sends(route, "[]") } else { reads(route) }
     });
 }
 
@@ -297,6 +310,35 @@ fn by_a_full_owner(wanted: &[Wanted]) {
     each(wanted, |route| world.good(route));
 }
 
+fn once_it_is_over(wanted: &[Wanted]) {
+    let world = World::of(receiver());
+    let made = world.caller.post_json("/api/threads", r#"{"id":"x"}"#).bearer_auth(&world.token);
+    assert_eq!(get(made).status, 201);
+    each(wanted, |route| world.good(route));
+}
+
+fn without_the_cache(wanted: &[Wanted]) {
+    let world = World::of(receiver());
+    each(wanted, |route| {
+        world.arms("tool_cache:panic_decide@0");
+        let path = route.path.replace("{namespace}", "search_web_json_v1");
+        world.caller.request(route.method, &path).bearer_auth(OPS_TOKEN)
+    });
+}
+
+fn with_a_key_of_another_body(wanted: &[Wanted]) {
+    let scene = Scene::with(&[]);
+    let asks = |route: &Route, text: &str| {
+        let body = json!({"id": "x", "message": text}).to_string();
+        let asked = scene.caller.post_json(route.path, body).bearer_auth(&scene.token);
+        asked.header("idempotency-key", "k")
+    };
+    for it in wanted {
+        assert_eq!(get(asks(it.0, "hello")).status, 200);
+        assert_reached(it, &get(asks(it.0, "good-bye")));
+    }
+}
+
 fn while_it_drains(wanted: &[Wanted]) {
     let world = World::of(receiver().with("SENDCAT_LAME_DUCK_MS", 120_000));
     world.server.signal("TERM");
@@ -310,7 +352,7 @@ fn on_a_full_disk(wanted: &[Wanted]) {
     for it in wanted {
         // A look at whether the disk works opens the store for a moment, in which it can be read.
         until("the store is closed", || get(world.good(it.0)).code() == Some(it.1.name()));
-        if it.0.method != "GET" {
+        if it.0.method != "GET" && it.0.path != STOP {
             assert_reached(it, &get(world.good(it.0)));
         }
     }
@@ -322,48 +364,4 @@ fn with_a_panic(wanted: &[Wanted]) {
         world.arms("http:panic_decide@0");
         world.good(route)
     });
-}
-
-fn without_keys(wanted: &[Wanted]) {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = format!("http://{}", closed.local_addr().unwrap());
-    drop(closed);
-    let server = Setup::bare().with("AUTH_JWKS_URL", nobody).start();
-    let caller = Caller::of(&server);
-    // A head that names a key, and claims: {"alg":"ES256","kid":"k"}.{"sub":"u"}.
-    let token = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ.eyJzdWIiOiJ1In0.AAAA";
-    each(wanted, |route| caller.request(route.method, &path_of(route)).bearer_auth(token));
-}
-
-fn with_a_failing_model(wanted: &[Wanted]) {
-    for it in wanted {
-        let (_held, full) = full_listener();
-        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let nobody = format!("http://{}", closed.local_addr().unwrap());
-        drop(closed);
-        let (knob, value, fault) = match it.1.name() {
-            "upstream_unavailable" => ("OPENROUTER_BASE_URL", nobody.as_str(), None),
-            "upstream_connect_timeout" => ("OPENROUTER_BASE_URL", full.as_str(), None),
-            "upstream_rate_limited" => ("CHAT_MAX_STEPS", "8", Some(("429", 3))),
-            "upstream_error" => ("CHAT_MAX_STEPS", "8", Some(("500", 3))),
-            "upstream_rejected" => ("CHAT_MAX_STEPS", "8", Some(("400", 1))),
-            "upstream_headers_timeout" => {
-                ("CHAT_HEADERS_TIMEOUT_MS", "300", Some(("stall_headers", 1)))
-            }
-            "upstream_first_content_timeout" => {
-                ("CHAT_FIRST_CONTENT_TIMEOUT_MS", "300", Some(("stall_content", 1)))
-            }
-            "upstream_total_timeout" => {
-                ("CHAT_TOTAL_TIMEOUT_MS", "600", Some(("stall_content", 1)))
-            }
-            other => panic!("no model of ours fails with {other}"),
-        };
-        let knobs = [(knob, value), ("CHAT_CONNECT_TIMEOUT_MS", "200")];
-        let scene =
-            Scene::with(&[&knobs[..], &[("CIRCUIT_OPENROUTER_THRESHOLD", "1000")]].concat());
-        if let Some((fault, times)) = fault {
-            scene.stand_ins.fail("openrouter_chat", fault, times);
-        }
-        assert_reached(it, &scene.ask("x", "hello"));
-    }
 }

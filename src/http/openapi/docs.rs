@@ -5,7 +5,7 @@ use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::{Schemas, named, page_of};
-use crate::contract::chat::{ChatBody, StoredMessage};
+use crate::contract::chat::{ChatBody, StopBody, StoredMessage};
 use crate::contract::ops;
 use crate::contract::records::{NewPreferences, NewRecord, Preferences, Record};
 use crate::contract::session::AnonymousSession;
@@ -85,6 +85,12 @@ docs! {
     "POST" "/api/chat" (NO_QUERY) (named::<ChatBody>)
         [200 "The answer, as server-sent events." Media::Text("text/event-stream")]
         "Answers a question in a thread.";
+    "GET" "/api/chat/{chatId}/stream" (NO_QUERY) ()
+        [200 "The answer, from its start, then live." Media::Text("text/event-stream"),
+         204 "None runs." DONE]
+        "Takes up the answer that runs in a thread.";
+    "POST" "/api/chat/{chatId}/stop" (NO_QUERY) (named::<StopBody>)
+        [204 "It is stopped." DONE] "Stops an answer of a thread.";
     "POST" "/api/sessions/anonymous" (NO_QUERY) ()
         [200 "The session and its token." Media::Json(named::<AnonymousSession>)]
         "Mints an anonymous session.";
@@ -146,6 +152,12 @@ docs! {
         [200 "This document." Media::Json(object)] "Describes every route.";
     "GET" "/ops/actors" (NO_QUERY) ()
         [200 "Every actor." Media::Json(named::<ops::ActorsAnswer>)] "Shows every actor.";
+    "GET" "/ops/cache" (NO_QUERY) ()
+        [200 "Every namespace." Media::Json(named::<ops::CacheAnswer>)]
+        "Shows what tools found before.";
+    "DELETE" "/ops/cache/{namespace}" (NO_QUERY) ()
+        [200 "How many results it held." Media::Json(named::<ops::CacheCleared>)]
+        "Forgets the results of a namespace.";
     "GET" "/ops/inbox" (&[
             ("limit", "How many rows."),
             ("source", "whatsapp, gmail or generic."),

@@ -50,11 +50,6 @@ impl StandIns {
         self.knobs.clone()
     }
 
-    /// Where they are.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
-    }
-
     /// Arms a fault of a provider, so many times.
     pub(crate) fn fail(&self, provider: &str, fault: &str, times: u32) {
         control(&self.url, provider, fault, times);

@@ -1,0 +1,90 @@
+//! The rows of chats.
+
+use super::{BodyLimit, Code, Guard, Route, handler};
+use crate::http::chat;
+
+const CHAT_CODES: &[Code] = &[
+    Code::Forbidden,
+    Code::MethodNotAllowed,
+    Code::Unauthorized,
+    Code::RateLimited,
+    Code::UnsupportedMediaType,
+    Code::PayloadTooLarge,
+    Code::InvalidJson,
+    Code::InvalidRequest,
+    Code::Misconfigured,
+    Code::Overloaded,
+    Code::UpstreamUnavailable,
+    Code::UpstreamRateLimited,
+    Code::UpstreamError,
+    Code::UpstreamRejected,
+    Code::UpstreamConnectTimeout,
+    Code::UpstreamHeadersTimeout,
+    Code::UpstreamFirstContentTimeout,
+    Code::UpstreamTotalTimeout,
+    Code::RequestTimeout,
+    Code::NotFound,
+    Code::Conflict,
+    Code::IdempotencyMismatch,
+    Code::StorageUnavailable,
+    Code::InternalError,
+];
+
+/// In the order of the table.
+pub(super) const ROWS: &[Route] = &[
+    Route {
+        method: "POST",
+        path: "/api/chat",
+        cors: true,
+        guards: &[
+            Guard::Origin,
+            Guard::Method,
+            Guard::Bearer,
+            Guard::ChatLimit,
+            Guard::Json,
+            Guard::Body(BodyLimit::Chat),
+        ],
+        handler: handler!(chat::post),
+        codes: CHAT_CODES,
+    },
+    Route {
+        method: "GET",
+        path: "/api/chat/{chatId}/stream",
+        cors: true,
+        guards: &[Guard::Origin, Guard::Method, Guard::Bearer],
+        handler: handler!(chat::stream),
+        codes: &[
+            Code::Forbidden,
+            Code::MethodNotAllowed,
+            Code::Unauthorized,
+            Code::Misconfigured,
+            Code::UpstreamUnavailable,
+            Code::InternalError,
+            Code::Overloaded,
+            Code::StorageUnavailable,
+        ],
+    },
+    Route {
+        method: "POST",
+        path: "/api/chat/{chatId}/stop",
+        cors: true,
+        guards: &[Guard::Origin, Guard::Method, Guard::Bearer, Guard::Body(BodyLimit::Chat)],
+        handler: handler!(chat::stop),
+        codes: &[
+            Code::Forbidden,
+            Code::MethodNotAllowed,
+            Code::Unauthorized,
+            Code::Misconfigured,
+            Code::UpstreamUnavailable,
+            Code::InternalError,
+            Code::PayloadTooLarge,
+            Code::RequestTimeout,
+            Code::InvalidJson,
+            Code::InvalidRequest,
+            Code::NotFound,
+            Code::Conflict,
+            Code::Overloaded,
+            Code::StorageUnavailable,
+        ],
+    },
+];
