@@ -33,9 +33,12 @@ enum Phase {
     DuringATool,
 }
 
-fn script(phase: Phase) -> Script {
+/// What the model says to one of them; each searches for something else, or one search would do for
+/// all.
+fn script(phase: Phase, client: usize) -> Script {
+    let arguments = json!({"query": format!("x{client}")}).to_string();
     let call = json!({"tool_calls": [{"index": 0, "id": "a",
-        "function": {"name": "search_web", "arguments": "{\"query\":\"x\"}"}}]});
+        "function": {"name": "search_web", "arguments": arguments}}]});
     match phase {
         Phase::BeforeHeaders => vec![Step::Stall],
         Phase::BeforeContent => raw::stream_then(COMMENT, Some(Step::Stall)),
@@ -66,7 +69,7 @@ fn under_way(scene: &Scene, model: &RawModel, phase: Phase) -> usize {
 /// Has clients begin an answer and go away one by one; how long each one's call outlived it.
 fn go_away(scene: &Scene, model: &RawModel, phase: Phase) -> Vec<Duration> {
     let at_once = at_once(phase);
-    model.plan(vec![script(phase); at_once]);
+    model.plan((0..at_once).map(|client| script(phase, client)));
     if phase == Phase::DuringATool {
         scene.stand_ins.fail(SEARCH, "stall_headers", at_once as u32);
     }

@@ -254,7 +254,8 @@ fn whoever_asks_an_actor_that_hangs_is_answered_in_its_direction_within_its_limi
         assert_eq!(open, accepted());
         let closed = hangs(&caller, "job_queue:hang@0:8000ms", 5 * second, delivery("m2")).await;
         assert_eq!(closed, not_stored());
-        let chat = |thread: &str| caller.chat(&token, thread, "search rust actors");
+        // Each asks something else: what one has found, the next would not have to look for.
+        let chat = |thread: &str| caller.chat(&token, thread, &format!("search actors {thread}"));
         for (thread, actor) in [
             ("t1", "bulkhead-openrouter_chat"),
             ("t2", "bulkhead-serper_search"),
