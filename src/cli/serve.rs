@@ -120,7 +120,7 @@ async fn serve_as_told(
 ) -> Result<Ended, ServeError> {
     let mut signals = drain::Signals::listen().map_err(ServeError::Signals)?;
     let wanted = Wanted::default();
-    let (tree, root) = wiring::tree(&config, clock.clone(), &wanted).await?;
+    let (tree, root, mailboxes) = wiring::tree(&config, clock.clone(), &wanted).await?;
     wiring::arm_faults(&tree, config.faults.as_deref()).map_err(ServeError::Faults)?;
     let backstop = Backstop::behind(Arc::clone(tree.beat()));
     let supervised = actix::spawn(root.run());
@@ -129,9 +129,9 @@ async fn serve_as_told(
     let token = sandbox.as_ref().and_then(|_| auth.mint(clock.wall()).ok());
     let token = token.map(|session| session.token);
     let shared = wiring::shared(config, tree, auth, token.clone());
-    let engines = wiring::Engines::new(&shared, &stop, wanted).await;
-    // One is made here for its error; the workers make their own.
-    drop(engines.engine()?);
+    let engines = wiring::Engines::new(&shared, &stop, wanted, mailboxes).await;
+    // Made here for its error; the workers make their own.
+    engines.begin(&stop)?;
     let address = shared.config.bind;
     let of_workers = Arc::clone(&shared);
     let app = move || {

@@ -4,6 +4,7 @@
 //! that a route may answer: each is produced by a test.
 
 mod chats;
+mod mailboxes;
 mod owned;
 
 use actix_web::{HttpResponse, web};
@@ -13,7 +14,7 @@ use sendcat_state::key::Bucket;
 use super::Worker;
 use super::dispatch::{Call, dispatch};
 use super::respond::Refusal;
-use super::{gmail, health, openapi, ops, ops_cache, ops_snapshot, page, sessions, whatsapp};
+use super::{health, openapi, ops, ops_cache, ops_snapshot, page, sessions, whatsapp};
 use crate::contract::code::ErrorCode as Code;
 
 /// What stands before a handler.
@@ -27,6 +28,8 @@ pub enum Guard {
     IpLimit(Bucket),
     /// The caller has a token of ours or of a user.
     Bearer,
+    /// The caller is a user, not an anonymous session.
+    User,
     /// The session or user is counted, and anonymous ones also by address.
     ChatLimit,
     /// An operator, or for GET a reader of operators' answers.
@@ -95,12 +98,10 @@ const WEBHOOK_CODES: &[Code] = &[
     Code::InternalError,
 ];
 
+const COUNT: usize = chats::ROWS.len() + OWN.len() + owned::ROWS.len() + mailboxes::ROWS.len();
+
 /// The table. Rows of one path stand together.
-pub const ROUTES: &[Route] = &joined::<{ chats::ROWS.len() + OWN.len() + owned::ROWS.len() }>(&[
-    chats::ROWS,
-    OWN,
-    owned::ROWS,
-]);
+pub const ROUTES: &[Route] = &joined::<COUNT>(&[chats::ROWS, OWN, owned::ROWS, mailboxes::ROWS]);
 
 const fn joined<const ROWS: usize>(tables: &[&'static [Route]]) -> [Route; ROWS] {
     let mut all = [tables[0][0]; ROWS];
@@ -131,19 +132,6 @@ const OWN: &[Route] = &[
             Code::Overloaded,
             Code::InternalError,
         ],
-    },
-    Route {
-        method: "POST",
-        path: "/api/gmail/push",
-        cors: false,
-        guards: &[
-            Guard::IpLimit(Bucket::GmailPushWebhook),
-            Guard::Method,
-            Guard::Json,
-            Guard::Body(BodyLimit::Webhook),
-        ],
-        handler: handler!(gmail::push),
-        codes: WEBHOOK_CODES,
     },
     Route {
         method: "POST",

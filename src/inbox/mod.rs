@@ -26,6 +26,7 @@ use sendcat_state::key::{IdempotencyKey, InboxSource, TimedId};
 use sendcat_state::machine::{RecordWrite, Table};
 use serde::Serialize;
 
+use self::gmail::Mailboxes;
 use crate::config::fixed;
 use crate::contract::rfc3339;
 
@@ -163,6 +164,8 @@ impl Inbox {
 pub struct Handlers {
     jobs: Jobs,
     clock: SharedClock,
+    /// `None` in a process that no call can leave.
+    mailboxes: Option<Mailboxes>,
 }
 
 /// What a source said, kept as evidence.
@@ -177,18 +180,34 @@ struct Evidence<'a> {
 
 impl Handlers {
     /// Handlers that read events' bodies there.
-    pub fn new(jobs: Jobs, clock: SharedClock) -> Arc<Self> {
-        Arc::new(Self { jobs, clock })
+    pub fn new(jobs: Jobs, clock: SharedClock, mailboxes: Option<Mailboxes>) -> Arc<Self> {
+        Arc::new(Self { jobs, clock, mailboxes })
     }
 
     /// Runs one attempt at an accepted event.
     pub async fn run(self: Arc<Self>, source: InboxSource, job: ClaimedJob) -> Attempt {
         let outcome = match self.jobs.event_body(job.id).await {
-            Ok(Some(body)) => self.effect(source, &job, &body),
+            Ok(Some(body)) => match self.of_mailbox(source, &job, &body).await {
+                Some(outcome) => outcome,
+                None => self.effect(source, &job, &body),
+            },
             Ok(None) => AttemptOutcome::Dead { error: "the event's body is gone".to_owned() },
             Err(error) => AttemptOutcome::Retry { error: error.to_string(), after: None },
         };
         Attempt { outcome, result: None }
+    }
+
+    /// What a push about a connected mailbox comes to; `None` of everything else.
+    async fn of_mailbox(
+        &self,
+        source: InboxSource,
+        job: &ClaimedJob,
+        body: &[u8],
+    ) -> Option<AttemptOutcome> {
+        match (&self.mailboxes, source) {
+            (Some(mailboxes), InboxSource::Gmail) => mailboxes.work_off(job, body).await,
+            (Some(_) | None, _) => None,
+        }
     }
 
     /// What an event does: for now, every one is kept as evidence of its source.

@@ -118,11 +118,17 @@ pub enum Table {
     Preferences = 12,
     /// Threads by owner: owner, when founded, identifier → nothing; the thread's row has the rest.
     OwnedThreads = 13,
+    /// Connected mailboxes: owner → address, sealed token, up to where it was read.
+    Mailboxes = 14,
+    /// Who has connected an address: address and owner → nothing.
+    MailboxOwners = 15,
+    /// Questions to connect a mailbox that are not answered yet, by owner.
+    Askings = 16,
 }
 
 impl Table {
     /// Every table, in the order of their numbers on disk.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Claims,
         Self::Events,
         Self::EventBodies,
@@ -136,6 +142,9 @@ impl Table {
         Self::Packages,
         Self::Preferences,
         Self::OwnedThreads,
+        Self::Mailboxes,
+        Self::MailboxOwners,
+        Self::Askings,
     ];
 }
 

@@ -28,6 +28,7 @@ use crate::config::{self, Config, fixed};
 use crate::http::guard::bearer::Auth;
 use crate::http::guard::keys::{KeySource, NoKey};
 use crate::http::{Shared, Worker};
+use crate::inbox::gmail::{self, Mailboxes};
 use crate::inbox::{Handlers, Inbox};
 use crate::upstream::call::Upstream;
 use crate::upstream::jwks::{self, Jwks};
@@ -54,7 +55,7 @@ pub(super) async fn tree(
     config: &Config,
     clock: SharedClock,
     wanted: &Wanted,
-) -> Result<(Tree, Root), ServeError> {
+) -> Result<(Tree, Root, Arc<gmail::Shared>), ServeError> {
     std::fs::create_dir_all(&config.data_dir).map_err(ServeError::DataDir)?;
     let jobs = queue_rules(config);
     let workers = jobs.kinds.iter().map(|(partition, _)| partition.running_max).sum();
@@ -77,22 +78,29 @@ pub(super) async fn tree(
     let store = store_in(&config.data_dir.join("state"));
     let connect = config.chat.connect;
     let deadlines = (config.tool_jobs.wait, INBOX_DEADLINE);
-    let mut no_client = None;
+    let (mut no_client, mut mailboxes) = (None, None);
     let started = Tree::start(options, store, |handles| {
         let upstream = Upstream::new(handles.circuits.clone(), handles.bulkheads.clone(), connect);
         let runner = |upstream| {
             let (clock, wanted) = (handles.clock.clone(), wanted.clone());
             Arc::new(ToolRunner::new(upstream, config, clock, wanted))
         };
+        let way_out = upstream.as_ref().ok().cloned();
         let tools = upstream.map(runner);
         let tools = tools.map_err(|error| no_client = Some(error)).ok();
-        let inbox = Handlers::new(handles.jobs.clone(), handles.clock.clone());
+        let (journal, clock) = (handles.journal.clone(), handles.clock.clone());
+        let shared = gmail::Shared::new(config, journal, clock.clone());
+        let of_jobs = way_out.map(|upstream| Mailboxes::new(Arc::clone(&shared), upstream));
+        mailboxes = Some(shared);
+        let inbox = Handlers::new(handles.jobs.clone(), clock, of_jobs);
         Arc::new(Runner { tools, inbox, deadlines }) as Arc<dyn JobRunner>
     });
     let (tree, root) = started.await?;
-    match no_client {
-        Some(error) => Err(error.into()),
-        None => Ok((tree, root)),
+    match (no_client, mailboxes) {
+        (Some(error), _) => Err(error.into()),
+        (None, mailboxes) => {
+            Ok((tree, root, mailboxes.expect("the tree was started with its runner")))
+        }
     }
 }
 
@@ -190,9 +198,11 @@ pub(super) struct Engines {
     shared: Arc<Shared>,
     parts: Arc<Parts>,
     keys: Option<Jwks>,
+    push_keys: Option<Jwks>,
+    mailboxes: Arc<gmail::Shared>,
 }
 
-/// The keys of users' tokens, by one thread's way out.
+/// Keys of tokens, by one thread's way out.
 struct Keys {
     jwks: Jwks,
     upstream: Upstream,
@@ -217,6 +227,7 @@ impl Engines {
         shared: &Arc<Shared>,
         stop: &CancellationToken,
         wanted: Wanted,
+        mailboxes: Arc<gmail::Shared>,
     ) -> Self {
         let (tree, config) = (&shared.tree, &shared.config);
         let rules = DeskRules {
@@ -241,9 +252,28 @@ impl Engines {
             cut,
         };
         let deadline = config.deadline(ProviderId::Jwks);
-        let keys = config.auth.jwks_url.clone();
-        let keys = keys.map(|url| Jwks::new(url, deadline, tree.clock.clone()));
-        Self { shared: Arc::clone(shared), parts: Arc::new(parts), keys }
+        let jwks = |url: String| Jwks::new(url, deadline, tree.clock.clone());
+        let google = &config.providers.google;
+        let believed = google.push_audience.is_some() && google.push_service_account.is_some();
+        let push_keys = believed.then(|| jwks(google.jwks_url.clone()));
+        let keys = config.auth.jwks_url.clone().map(jwks);
+        let (shared, parts) = (Arc::clone(shared), Arc::new(parts));
+        Self { shared, parts, keys, push_keys, mailboxes }
+    }
+
+    /// Mailboxes, with connections of their own.
+    pub(super) fn mailboxes(&self) -> Result<Mailboxes, crate::upstream::call::NoClient> {
+        Ok(Mailboxes::new(Arc::clone(&self.mailboxes), self.upstream()?))
+    }
+
+    /// Makes one of each, and has mailboxes looked after until `stop`.
+    pub(super) fn begin(
+        &self,
+        stop: &CancellationToken,
+    ) -> Result<(), crate::upstream::call::NoClient> {
+        drop(self.engine()?);
+        actix::spawn(self.mailboxes()?.look_after(stop.clone()));
+        Ok(())
     }
 
     /// An engine with connections of its own.
@@ -262,12 +292,17 @@ impl Engines {
 /// What one HTTP worker has. Called on its thread: it takes over its share of the shards.
 pub(super) fn worker(shared: &Arc<Shared>, engines: &Engines) -> Worker {
     shared.tree.adopt_worker();
-    let engine = engines.engine().expect("one like it was made before the server started");
-    let keys = engines.keys.clone().map(|jwks| {
-        let upstream = engines.upstream().expect("one like it was made before the server started");
-        Arc::new(Keys { jwks, upstream }) as Arc<dyn KeySource>
-    });
-    Worker { shared: Arc::clone(shared), engine, keys }
+    let made = "one like it was made before the server started";
+    let engine = engines.engine().expect(made);
+    let mailboxes = engines.mailboxes().expect(made);
+    let keys_of = |jwks: &Option<Jwks>| {
+        jwks.clone().map(|jwks| {
+            let upstream = engines.upstream().expect(made);
+            Arc::new(Keys { jwks, upstream }) as Arc<dyn KeySource>
+        })
+    };
+    let (keys, push_keys) = (keys_of(&engines.keys), keys_of(&engines.push_keys));
+    Worker { shared: Arc::clone(shared), engine, keys, push_keys, mailboxes }
 }
 
 /// Waits until every actor runs: the line that says so must not come before.

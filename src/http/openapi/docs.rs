@@ -6,6 +6,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::{Schemas, named, page_of};
 use crate::contract::chat::{ChatBody, StopBody, StoredMessage};
+use crate::contract::connection::{Connect, Connection};
 use crate::contract::ops;
 use crate::contract::records::{NewPreferences, NewRecord, Preferences, Record};
 use crate::contract::session::AnonymousSession;
@@ -130,6 +131,21 @@ docs! {
         [200 "All of them." Media::Json(named::<Preferences>)] "Reads the caller's preferences.";
     "PUT" "/api/preferences" (NO_QUERY) (named::<NewPreferences>)
         [200 "All of them." Media::Json(named::<Preferences>)] "Writes the caller's preferences.";
+    "GET" "/api/gmail/connection" (NO_QUERY) ()
+        [200 "How it stands, or that there is none." Media::Json(named::<Connection>)]
+        "Shows the caller's connection to a mailbox.";
+    "DELETE" "/api/gmail/connection" (NO_QUERY) ()
+        [204 "It is gone." DONE] "Ends the caller's connection to a mailbox.";
+    "POST" "/api/gmail/connect" (NO_QUERY) ()
+        [200 "Where the browser goes next." Media::Json(named::<Connect>)]
+        "Begins to connect a mailbox.";
+    "GET" "/api/gmail/auth/callback" (&[
+            ("code", "What is exchanged for tokens."),
+            ("state", "What was sent along."),
+            ("error", "Why there is no code."),
+        ]) ()
+        [302 "Back to the front end, which is told how it ended." DONE]
+        "Takes a browser back from Google.";
     "POST" "/api/gmail/push" (&[("token", "The shared secret of pushes.")]) (object)
         [200 "It is accepted, durably." DONE] "Takes a push of Google's Pub/Sub.";
     "POST" "/api/whatsapp/webhook" (NO_QUERY) (object)
