@@ -51,7 +51,10 @@ pub(super) mod by_name {
         of: &[Partition],
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        JobKind::all().zip(of).collect::<Vec<_>>().serialize(to)
+        // All of them, also in a queue that has seen none yet: equal queues have equal forms.
+        let none = Partition::default();
+        let of = |kind: JobKind| (kind, of.get(kind.index()).unwrap_or(&none));
+        JobKind::all().map(of).collect::<Vec<_>>().serialize(to)
     }
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(

@@ -221,3 +221,10 @@ fn an_event_is_taken_once_whatever_its_callers_believe() {
     let _ = queue.report(at(60_062), &rules(), (job.id, job.lease), done, 0).settle(&mut queue);
     assert!(again(&queue, 60_063));
 }
+
+#[test]
+fn a_queue_that_has_seen_nothing_has_one_form_before_and_after_it_was_read_back() {
+    let fresh = serde_json::to_value(JobQueue::default()).unwrap();
+    let again: JobQueue = serde_json::from_value(fresh.clone()).unwrap();
+    assert_eq!(serde_json::to_value(again).unwrap(), fresh);
+}
