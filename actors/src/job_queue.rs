@@ -11,9 +11,7 @@ use std::time::Duration;
 use sendcat_state::job::{AttemptOutcome, ClaimedJob, EventRow, JobKind, NewJob, QueueRules};
 use sendcat_state::job_queue::{ClaimAnswer, Enqueued, JobChange, JobQueue, PartitionView, Report};
 use sendcat_state::key::{LeaseId, TimedId};
-use sendcat_state::machine::{
-    Apply as _, Decision, Order, ReadError, RecordWrite, Records, Scan, Table,
-};
+use sendcat_state::machine::{Decision, Order, ReadError, RecordWrite, Records, Scan, Table};
 use sendcat_state::timestamp::Timestamp;
 use tokio::sync::{Notify, oneshot};
 
@@ -135,12 +133,7 @@ impl Machine for JobQueue {
     }
 
     fn reopened(&mut self, now: Timestamp) {
-        // Their leases end now, and housekeeping takes the jobs back: so it is in the journal, and
-        // a job that took the process down with its last attempt is a dead letter.
-        let held: Vec<_> = self.running_ids().collect();
-        for id in held {
-            self.apply(&JobChange::Renewed { id, ends: now });
-        }
+        self.forget_leases(now);
     }
 
     fn view(&self, _: Timestamp) -> View {

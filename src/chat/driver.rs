@@ -298,7 +298,3 @@ fn internal() -> Failure {
 fn of_code(code: ErrorCode) -> Failure {
     Failure { code: code.name(), sentence: code.sentence().to_owned(), retry_after: None }
 }
-
-fn random() -> u64 {
-    getrandom::u64().unwrap_or_default()
-}

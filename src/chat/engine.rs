@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sendcat_actors::bulkhead::Slot;
+use sendcat_actors::chance;
 use sendcat_actors::clock::SharedClock;
 use sendcat_actors::failure::AskError;
 use sendcat_actors::journal::Journal;
@@ -226,7 +227,7 @@ impl Engine {
 
     /// Opens the log of a new answer.
     async fn open(&self, thread_id: &str, now: Timestamp) -> Result<AnswerWriter, ChatRefusal> {
-        let id = TimedId::new(now, getrandom::u64().unwrap_or_default());
+        let id = chance::id(now);
         let opened = self.parts.answers.open(thread_id, id, fixed::STREAM_LOG_BYTES_MAX).await;
         opened.map_err(|error| match error {
             OpenError::TooMany => ErrorCode::Overloaded.into(),
@@ -332,7 +333,7 @@ fn for_model(history: Vec<Message>) -> Vec<ModelMessage> {
 }
 
 fn new_id(kind: &str, engine: &Engine) -> String {
-    let random = getrandom::u64().unwrap_or_default();
+    let random = chance::number();
     format!("{kind}_{}", TimedId::new(engine.parts.clock.now(), random))
 }
 

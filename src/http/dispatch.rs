@@ -11,8 +11,8 @@ use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use sendcat_actors::chance;
 use sendcat_actors::faults::Step;
-use sendcat_state::key::TimedId;
 use tracing::Instrument as _;
 
 use super::gmail;
@@ -95,7 +95,7 @@ pub async fn dispatch(
     let worker = worker.get_ref().clone();
     let shared = std::sync::Arc::clone(&worker.shared);
     let now = shared.tree.clock.now();
-    let request_id = TimedId::new(now, getrandom::u64().unwrap_or_default()).to_string();
+    let request_id = chance::id(now).to_string();
     let trace = trace_of(&request);
     let span = tracing::info_span!(
         "request",
@@ -141,7 +141,7 @@ fn refused(head: &HttpRequest, path: &str, refusal: &Refusal, shared: &Shared) -
 fn trace_of(request: &HttpRequest) -> Trace {
     let field = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let named = field(TRACEPARENT).and_then(|parent| Trace::read(parent, field(TRACESTATE)));
-    let drawn = || getrandom::u64().unwrap_or_default();
+    let drawn = chance::number;
     named.unwrap_or_else(|| Trace::fresh([drawn(), drawn(), drawn()]))
 }
 

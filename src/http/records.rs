@@ -2,8 +2,8 @@
 //! anonymous session. Another owner's record is not found, for nobody is told that it is there.
 
 use actix_web::HttpResponse;
+use sendcat_actors::chance;
 use sendcat_actors::failure::{AskError, Concern, failed};
-use sendcat_state::key::TimedId;
 use sendcat_state::machine::{RecordWrite, Records};
 use sendcat_state::records::{
     self, Collection, Kept, NewRecord, Record, RecordLimits, RecordRefusal,
@@ -72,7 +72,7 @@ async fn list(call: Call, of: Collection) -> Result<HttpResponse, Refusal> {
 async fn keep(call: Call, of: Collection) -> Result<HttpResponse, Refusal> {
     let wire::NewRecord { id, data } = wire::NewRecord::read(&call.body)?;
     let now = call.shared().tree.clock.now();
-    let made_up = || TimedId::new(now, getrandom::u64().unwrap_or_default()).to_string();
+    let made_up = || chance::id(now).to_string();
     let id = id.map_or_else(made_up, String::from);
     let new = NewRecord { owner: call.caller()?.owner(), id, data };
     let kept = transact(&call, move |rows| records::keep(rows, now, of, limits(of), new)).await?;

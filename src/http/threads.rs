@@ -1,7 +1,7 @@
 //! `/api/threads` and below: an owner's threads, and what was said in them, a page at a time.
 
 use actix_web::HttpResponse;
-use sendcat_state::key::TimedId;
+use sendcat_actors::chance;
 use sendcat_state::machine::{ReadError, RecordWrite, Records};
 use sendcat_state::threads::{
     self, Ending, Message, MessagePage, NewThread, Role, Thread, ThreadLimits, ThreadPage,
@@ -38,7 +38,7 @@ pub(super) async fn list(call: Call) -> Result<HttpResponse, Refusal> {
 pub(super) async fn create(call: Call) -> Result<HttpResponse, Refusal> {
     let wire_threads::NewThread { id, title } = wire_threads::NewThread::read(&call.body)?;
     let now = call.shared().tree.clock.now();
-    let made_up = || TimedId::new(now, getrandom::u64().unwrap_or_default()).to_string();
+    let made_up = || chance::id(now).to_string();
     let id = id.map_or_else(made_up, String::from);
     let limits = ThreadLimits {
         threads: fixed::THREADS_PER_OWNER_MAX as u64,

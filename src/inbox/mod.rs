@@ -14,6 +14,7 @@ pub mod whatsapp;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sendcat_actors::chance;
 use sendcat_actors::clock::SharedClock;
 use sendcat_actors::failure::{self, AskError, Concern};
 use sendcat_actors::idempotency::{ClaimGuard, Idempotency, StillPending};
@@ -139,7 +140,7 @@ impl Inbox {
         let until = now.after(fixed::WEBHOOK_KEY_TTL);
         let (mut jobs, mut writes) = (Vec::new(), Vec::new());
         for event in events {
-            let id = TimedId::new(now, getrandom::u64().unwrap_or_default());
+            let id = chance::id(now);
             writes.push(ClaimRow::write(&event.key, now, until));
             writes.push(write_body(id, &event.body));
             let kind = JobKind::Inbox(event.source);

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use sendcat_actors::chance;
 use sendcat_actors::clock::SharedClock;
 
 use super::classify::{self, Repeat};
@@ -72,7 +73,7 @@ pub async fn again<'a, T>(
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        let random = getrandom::u64().unwrap_or_default();
+        let random = chance::number();
         let wait = delay(repeats.after(&error), attempts, random);
         let Some(wait) = wait.filter(|wait| *wait < clock.now().until(ends)) else {
             return Err(error);

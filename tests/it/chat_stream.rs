@@ -1,12 +1,11 @@
 //! `POST /api/chat` that is answered: its headers, its parts, its tools, and what becomes of it
 //! when the client goes away.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::model::model_of;
 use crate::support::raw::Raw;
 use crate::support::scene::{Scene, until};
 
@@ -262,26 +261,6 @@ fn model_that_sends(deltas: &[Value]) -> String {
     let chunk = |delta: &Value| json!({"choices": [{"index": 0, "delta": delta}]});
     let stop = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
     model_of(vec![deltas.iter().map(chunk).chain([stop]).collect()])
-}
-
-/// A model that answers one call after the other with these events, and all later ones with the
-/// last.
-fn model_of(answers: Vec<Vec<Value>>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for (at, mut stream) in listener.incoming().map_while(Result::ok).enumerate() {
-            let mut asked = [0; 64 * 1024];
-            let _ = stream.read(&mut asked);
-            let events = answers[at.min(answers.len() - 1)].iter();
-            let body: String = events.map(|event| format!("data: {event}\n\n")).collect();
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
-                        connection: close\r\n\r\n";
-            // The server may have heard enough.
-            let _ = stream.write_all(format!("{head}{body}data: [DONE]\n\n").as_bytes());
-        }
-    });
-    address
 }
 
 #[test]

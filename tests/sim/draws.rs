@@ -1,20 +1,18 @@
-//! Numbers drawn from a seed (splitmix64).
+//! What a seed says, in the shapes that a schedule needs.
+
+use sendcat_actors::chance;
 
 /// The same numbers in every run.
 #[derive(Debug)]
-pub(crate) struct Draws(pub(crate) u64);
+pub(crate) struct Draws(chance::Draws);
 
 impl Draws {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+    pub(crate) fn of(seed: u64) -> Self {
+        Self(chance::Draws::of(seed))
     }
 
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.0.below(bound)
     }
 
     pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {

@@ -125,7 +125,7 @@ pub(crate) enum DiskTrouble {
 impl Schedule {
     /// Draws a run.
     pub(crate) fn drawn(seed: u64) -> Self {
-        let mut draws = Draws(seed);
+        let mut draws = Draws::of(seed);
         let events = (0..EVENTS).map(|_| attempts(&mut draws)).collect();
         let lives = (0..draws.between(1, 3)).map(|_| life(&mut draws)).collect();
         Self { seed, events, lives }

@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sendcat_actors::chance::Draws;
 use sendcat_actors::clock::{Clock as _, ManualClock};
 use sendcat_actors::failure::AskError;
 use sendcat_actors::faults::FaultKind;
@@ -32,23 +33,6 @@ const STEPS: u64 = 40;
 
 /// How long a command that crashed three times is refused.
 const REFUSED: Duration = Duration::from_secs(600);
-
-/// Numbers drawn from a seed (splitmix64).
-struct Draws(u64);
-
-impl Draws {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
 
 /// A machine in the tree and its twin.
 struct Pair<M: Machine> {
@@ -152,7 +136,7 @@ async fn schedule<M: Machine<Answer: Debug>>(
     of: impl Fn(&Tree) -> Handle<M>,
     command: impl Fn(u64) -> M::Command,
 ) -> u64 {
-    let mut draws = Draws(seed);
+    let mut draws = Draws::of(seed);
     let disk = Disk::default();
     let clock = ManualClock::at(Timestamp::from_millis(1_000_000));
     let shared = clock.clone();

@@ -13,7 +13,7 @@ use futures_util::StreamExt as _;
 use sendcat_actors::bulkhead::Slot;
 
 use super::clocks::Reading;
-use super::{Driver, PROVIDER, random, timed_out};
+use super::{Driver, PROVIDER, timed_out};
 use crate::chat::turn::{Ending, Failure, Input, Next, Turn};
 use crate::contract::code::ErrorCode;
 use crate::upstream::call::{Call, OpenStream, Recorder, RefusedAnswer};
@@ -81,7 +81,8 @@ impl Driver {
         let left = now.until(self.ends);
         // A fallback model is asked once: it is itself what a failure leads to.
         let again = if self.model == 0 { failed.repeat } else { Repeat::No };
-        let delay = retry::delay(again, *attempts, random()).filter(|delay| *delay < left);
+        let delay = retry::delay(again, *attempts, sendcat_actors::chance::number())
+            .filter(|delay| *delay < left);
         if delay.is_some() && self.engine.parts.retries.take_retry(now) {
             return delay;
         }
@@ -151,7 +152,7 @@ impl Driver {
         let key = provider.api_key.as_ref().map_or("", |key| key.expose());
         Call::post_json(PROVIDER, url, chat.body())
             .with_secret("authorization", &format!("Bearer {key}"))
-            .within(&self.trace.child(random()))
+            .within(&self.trace.child(sendcat_actors::chance::number()))
     }
 
     fn hear(&mut self, data: &str, reading: &mut Reading) -> Result<Next, UpstreamError> {

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use sendcat_actors::chance;
 use sendcat_actors::clock::SharedClock;
 use sendcat_actors::failure::{self, Concern};
 use sendcat_actors::job_queue::{JobEnd, Jobs, NoResult};
 use sendcat_actors::tool_cache::{Cache, Cached};
 use sendcat_state::job::{JobKind, NewJob};
-use sendcat_state::key::{TimedId, ToolKind};
+use sendcat_state::key::ToolKind;
 use sendcat_state::tool_cache::{CacheKey, NewResult};
 
 use super::arguments::Arguments;
@@ -159,7 +160,7 @@ impl Errands {
         progress: &impl Fn(Json),
     ) -> Result<Found, String> {
         let Desk { jobs, wanted, clock, rules, .. } = self.desk.as_ref();
-        let id = TimedId::new(clock.now(), getrandom::u64().unwrap_or_default());
+        let id = chance::id(clock.now());
         let (_waiting, mut told) = wanted.wait_for(id);
         let payload = serde_json::to_string(asked).expect("texts and finite numbers");
         let job = NewJob {

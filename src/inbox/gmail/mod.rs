@@ -16,6 +16,7 @@ pub mod vault;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use sendcat_actors::chance;
 use sendcat_actors::clock::SharedClock;
 use sendcat_actors::failure::AskError;
 use sendcat_actors::journal::Journal;
@@ -141,7 +142,7 @@ impl Shared {
             tokens: Tokens::default(),
             retries: RetryBudget::default(),
             poisons: Mutex::default(),
-            life: getrandom::u64().unwrap_or_default(),
+            life: chance::number(),
             wake: Notify::new(),
         })
     }

@@ -1,7 +1,9 @@
 //! Numbers from a seed that is printed, and counts that can be raised by hand.
 
+use sendcat_actors::chance::Draws;
+
 /// See the module.
-pub(crate) struct Random(u64);
+pub(crate) struct Random(Draws);
 
 impl Random {
     /// From the seed in `SEED`, or from one of its own, which is printed: the moments of a run can
@@ -9,17 +11,12 @@ impl Random {
     pub(crate) fn seeded() -> Self {
         let seed = by_hand("SEED").unwrap_or_else(|| getrandom::u64().unwrap());
         eprintln!("SEED={seed}");
-        Self(seed)
+        Self(Draws::of(seed))
     }
 
     /// A number below `bound`.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
+        self.0.below(bound)
     }
 }
 
