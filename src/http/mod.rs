@@ -11,6 +11,7 @@ pub mod guard;
 pub mod health;
 pub mod ops;
 pub mod ops_cache;
+pub mod ops_inbox;
 pub mod ops_snapshot;
 pub mod page;
 pub mod respond;
@@ -18,7 +19,9 @@ pub mod routes;
 pub mod sessions;
 pub mod sse;
 pub mod threads;
+pub mod webhooks;
 pub mod whatsapp;
+pub mod whatsapp_links;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

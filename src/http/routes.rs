@@ -3,6 +3,8 @@
 //! The guards stand in the order they are asked; the first that refuses answers. The codes are all
 //! that a route may answer: each is produced by a test.
 
+mod inbox;
+
 use actix_web::{HttpResponse, web};
 use futures_util::future::LocalBoxFuture;
 use sendcat_state::key::Bucket;
@@ -10,7 +12,9 @@ use sendcat_state::key::Bucket;
 use super::Worker;
 use super::dispatch::{Call, dispatch};
 use super::respond::Refusal;
-use super::{chat, gmail, health, ops, ops_cache, ops_snapshot, page, sessions, threads, whatsapp};
+use super::{
+    chat, gmail, health, ops, ops_cache, ops_inbox, ops_snapshot, page, sessions, threads, whatsapp,
+};
 use crate::contract::code::ErrorCode as Code;
 
 /// What stands before a handler.
@@ -49,6 +53,7 @@ pub enum BodyLimit {
 pub type Handler = fn(Call) -> LocalBoxFuture<'static, Result<HttpResponse, Refusal>>;
 
 /// One route.
+#[derive(Clone, Copy)]
 pub struct Route {
     /// Its method.
     pub method: &'static str,
@@ -115,7 +120,19 @@ const WEBHOOK_CODES: &[Code] = &[
 ];
 
 /// The table. Rows of one path stand together.
-pub const ROUTES: &[Route] = &[
+pub const ROUTES: &[Route] = &joined::<{ OWN.len() + inbox::ROWS.len() }>(OWN, inbox::ROWS);
+
+const fn joined<const ROWS: usize>(first: &[Route], second: &[Route]) -> [Route; ROWS] {
+    let mut all = [first[0]; ROWS];
+    let mut at = 0;
+    while at < ROWS {
+        all[at] = if at < first.len() { first[at] } else { second[at - first.len()] };
+        at += 1;
+    }
+    all
+}
+
+const OWN: &[Route] = &[
     Route {
         method: "POST",
         path: "/api/chat",
@@ -259,7 +276,7 @@ pub const ROUTES: &[Route] = &[
         path: "/ops/inbox",
         cors: false,
         guards: OPERATOR,
-        handler: handler!(ops::inbox),
+        handler: handler!(ops_inbox::inbox),
         codes: &[
             Code::NotFound,
             Code::Unauthorized,

@@ -11,3 +11,4 @@ pub mod serpapi;
 pub mod serper;
 pub mod sse;
 mod text;
+pub mod whatsapp;

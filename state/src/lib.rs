@@ -4,7 +4,7 @@
 //! a loop. Read in this order: [`machine`] (the shape of all of them), [`timestamp`] and [`key`];
 //! then one concern at a time: [`rate_window`] and [`rate_shard`], [`circuit_breaker`],
 //! [`bulkhead`], [`idempotency`], [`job`] and [`job_queue`], [`tool_cache`], [`stream_log`] and
-//! [`live_answers`], [`threads`] and [`saved_answers`]; what supervision counts with:
+//! [`live_answers`], [`threads`] and [`saved_answers`], [`whatsapp`]; what supervision counts with:
 //! [`restart_intensity`], [`backoff`]; and how it all is kept: [`snapshot`], [`store`].
 
 pub mod backoff;
@@ -27,3 +27,4 @@ pub mod stream_log;
 pub mod threads;
 pub mod timestamp;
 pub mod tool_cache;
+pub mod whatsapp;

@@ -110,11 +110,13 @@ pub enum Table {
     Answers = 8,
     /// Chat requests with a key of their caller: key → the stream they were answered with.
     ChatKeys = 9,
+    /// WhatsApp: linking codes, links, hints, replies under way, statuses of our messages.
+    Whatsapp = 20,
 }
 
 impl Table {
     /// Every table, in the order of their numbers on disk.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Claims,
         Self::Events,
         Self::EventBodies,
@@ -124,6 +126,7 @@ impl Table {
         Self::Owners,
         Self::Answers,
         Self::ChatKeys,
+        Self::Whatsapp,
     ];
 }
 

@@ -58,8 +58,7 @@ impl Build {
             Bulkheads::new(&guards, &around, options.bulkhead, |name| take(&mut saved, name));
         let claims = Idempotency::new(&replay, &around, self.read_one("idempotency").await?);
         let jobs = Jobs::new(&tools, &around, options.jobs);
-        let cache = self.read_one("tool_cache").await?;
-        let cache = Cache::new(&tools, &around, options.cache, cache);
+        let cache = Cache::new(&tools, &around, options.cache, self.read_one("tool_cache").await?);
         let answers = Answers::new(&answering, &around);
         let clock = around.clock.clone();
         let runner = runner(&Handles {

@@ -34,6 +34,11 @@ impl StandIns {
         Self { url, knobs }
     }
 
+    /// Where they are.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The knobs that point a server at them.
     pub(crate) fn knobs(&self) -> BTreeMap<String, String> {
         self.knobs.clone()
