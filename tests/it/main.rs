@@ -17,6 +17,7 @@ mod chat_vanishing;
 mod config_refusals;
 mod cors;
 mod dead_letters;
+mod deliveries;
 mod disk;
 mod faults;
 mod flood;

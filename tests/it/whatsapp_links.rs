@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 
 use crate::support::answer::Answer;
 use crate::support::client::{Caller, answer, run};
+use crate::support::ledger::Ledger;
 use crate::support::server::{Server, Setup};
 use crate::support::stand_in::{StandIns, arm};
 use crate::support::webhook::{
-    accepted, delivery, delivery_of, eventually, message, receiver, refused,
+    accepted, delivery, delivery_of, eventually, message, receiver, refused, replayed,
 };
 
 const USER_SECRET: &str = "user-secret";
@@ -31,6 +32,12 @@ impl Phone {
             .with("SESSION_SECRET", "session-secret");
         let sandbox = stand_ins.url().to_owned();
         Self { server: change(setup).start(), sandbox }
+    }
+
+    /// What the server leaves on its disk.
+    fn ends(mut self) -> Ledger {
+        assert_eq!(self.server.end("TERM").0, Some(0));
+        Ledger::of(self.server.data())
     }
 
     fn caller(&self) -> Caller {
@@ -255,4 +262,53 @@ fn a_file_of_a_linked_number_is_fetched_and_kept_under_its_digest() {
         let name = files[0].file_name().unwrap().to_str().unwrap();
         assert_eq!(name, sendcat::contract::signature::digest(&bytes));
     });
+}
+
+#[test]
+fn with_every_worker_stalled_deliveries_are_accepted_all_the_same() {
+    let phone = Phone::with(|setup| setup.with("CHAT_HEADERS_TIMEOUT_MS", 600_000));
+    let caller = phone.caller();
+    run(async {
+        phone.linked("ann").await;
+        arm(&phone.sandbox, "openrouter_chat", "stall_headers", 1000).await;
+        let ids = (0..8).map(|number| format!("stalled-{number}"));
+        assert_eq!(answer(caller.delivers(delivery_of(ids))).await, accepted());
+        eventually("all workers of the source are held up", async || {
+            (caller.inbox("?status=running").await.len() == 8).then_some(())
+        })
+        .await;
+        for number in 0..50 {
+            let body = delivery_of([format!("late-{number}")]);
+            assert_eq!(answer(caller.delivers(body)).await, accepted());
+        }
+        assert_eq!(caller.inbox("?status=pending&limit=1000").await.len(), 50);
+        assert_eq!(caller.inbox("?status=running").await.len(), 8);
+    });
+}
+
+#[test]
+fn a_status_that_comes_late_is_kept_and_moves_nothing_back() {
+    let phone = Phone::with(|setup| setup);
+    let caller = phone.caller();
+    let status = |word: &str| {
+        let sample = include_str!("samples/whatsapp_status_sent.json");
+        sample.replace(r#""status":"sent""#, &format!(r#""status":"{word}""#))
+    };
+    run(async {
+        for (nth, word) in ["delivered", "sent", "read", "melted"].into_iter().enumerate() {
+            assert_eq!(answer(caller.delivers(status(word))).await, accepted(), "{word}");
+            caller.worked_off(nth + 1).await;
+        }
+        assert_eq!(answer(caller.delivers(status("sent"))).await, replayed());
+    });
+    let ledger = phone.ends();
+    let effects = ledger.effects.values();
+    let mut moved: Vec<_> = effects
+        .map(|effect| serde_json::from_slice::<Value>(effect).unwrap())
+        .map(|effect| (effect["body"]["status"].clone(), effect["outcome"]["moved"].clone()))
+        .map(|(status, moved)| (status.as_str().unwrap().to_owned(), moved == true))
+        .collect();
+    moved.sort();
+    let expected = [("delivered", true), ("melted", false), ("read", true), ("sent", false)];
+    assert_eq!(moved, expected.map(|(status, moved)| (status.to_owned(), moved)));
 }

@@ -5,9 +5,11 @@
 
 mod job_rows;
 mod properties;
+mod redelivery;
 mod saved_answers;
 mod snapshot_compat;
 mod store_contract;
 mod store_disk;
 mod store_readers;
 mod threads;
+mod whatsapp;
