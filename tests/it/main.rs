@@ -44,4 +44,5 @@ mod unknown_paths;
 mod webhook_refusals;
 mod webhook_sources;
 mod whatsapp;
+mod whatsapp_faults;
 mod whatsapp_links;

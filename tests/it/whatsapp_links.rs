@@ -13,16 +13,16 @@ use crate::support::webhook::{
 };
 
 const USER_SECRET: &str = "user-secret";
-const NUMBER: &str = "16505551234";
+pub(crate) const NUMBER: &str = "16505551234";
 
 /// A server that writes to stand-ins, and somebody who is signed in.
-struct Phone {
-    server: Server,
-    sandbox: String,
+pub(crate) struct Phone {
+    pub(crate) server: Server,
+    pub(crate) sandbox: String,
 }
 
 impl Phone {
-    fn with(change: impl FnOnce(Setup) -> Setup) -> Self {
+    pub(crate) fn with(change: impl FnOnce(Setup) -> Setup) -> Self {
         let stand_ins = StandIns::start();
         let setup = receiver()
             .with_all(stand_ins.knobs())
@@ -40,12 +40,12 @@ impl Phone {
         Ledger::of(self.server.data())
     }
 
-    fn caller(&self) -> Caller {
+    pub(crate) fn caller(&self) -> Caller {
         Caller::of(&self.server)
     }
 
     /// What was written, oldest first: to whom, and what.
-    async fn written(&self) -> Vec<(String, String)> {
+    pub(crate) async fn written(&self) -> Vec<(String, String)> {
         let asked = self.asked().await;
         let sent = asked.iter().filter(|seen| seen["method"] == "POST");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -53,7 +53,7 @@ impl Phone {
     }
 
     /// Every request that the stand-in for WhatsApp had.
-    async fn asked(&self) -> Vec<Value> {
+    pub(crate) async fn asked(&self) -> Vec<Value> {
         let url = format!("{}/_control/requests?provider=whatsapp_graph", self.sandbox);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let seen: Value = client.get(url).send().await.unwrap().json().await.unwrap();
@@ -76,7 +76,7 @@ impl Phone {
     }
 
     /// Links [`NUMBER`] to a user.
-    async fn linked(&self, user: &str) {
+    pub(crate) async fn linked(&self, user: &str) {
         let code = self.code(user).await;
         let before = self.written().await.len();
         let body = delivery(&[message(&format!("code-{code}"), &code)]);
@@ -93,7 +93,7 @@ const HINT: &str = "This number is not linked to an account yet. Sign in, ask fo
 /// In the year 2100.
 const LATER: u64 = 4_102_444_800;
 
-fn token(user: &str) -> String {
+pub(crate) fn token(user: &str) -> String {
     let key = EncodingKey::from_secret(USER_SECRET.as_bytes());
     let claims = json!({"iss": "https://id", "sub": user, "exp": LATER});
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap()
