@@ -12,6 +12,7 @@ pub mod answers;
 pub mod generic;
 pub mod gmail;
 pub mod media_store;
+pub mod tidying;
 pub mod whatsapp;
 mod whatsapp_replies;
 mod whatsapp_work;

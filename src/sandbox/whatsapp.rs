@@ -1,9 +1,9 @@
 //! WhatsApp's Graph API: sending a message, and media in two steps.
 //!
-//! Paths are taken with and without a version (`v21.0`) in front. What a media's id begins with says
-//! what is wrong with it: `missing` is not there, `gone` is announced and not there, `altered` has
-//! other bytes than announced, `elsewhere` is announced at an address of somebody else, `moved`
-//! redirects there, `large` is announced as larger than it may be.
+//! Paths are taken with and without a version (`v21.0`) in front. What a media's id begins with
+//! says what is wrong with it: `missing` is not there, `gone` is announced and not there,
+//! `altered` has other bytes than announced, `elsewhere` is announced at an address of somebody
+//! else, `moved` redirects there, `large` is announced as larger than it may be.
 
 use bytes::Bytes;
 use serde_json::{Value, json};

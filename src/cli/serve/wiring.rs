@@ -25,10 +25,10 @@ use crate::chat::tools::{Desk, DeskRules, ToolRunner, Wanted};
 use crate::config::{self, Config, fixed};
 use crate::http::guard::bearer::Auth;
 use crate::http::{Shared, Worker};
-use crate::inbox::Inbox;
 use crate::inbox::answers::Answering;
 use crate::inbox::media_store::MediaStore;
 use crate::inbox::work::{self, Handlers};
+use crate::inbox::{Inbox, tidying};
 use crate::upstream::call::Upstream;
 use crate::upstream::retry::RetryBudget;
 
@@ -229,6 +229,7 @@ impl Engines {
         let desk = Desk::new(queues, wanted, tree.clock.clone(), rules);
         let cut = CutAnswers::load(tree.journal.clone(), tree.clock.clone()).await;
         actix::spawn(cut.clone().store_in_time());
+        actix::spawn(tidying::sweep_hourly(tree.journal.clone(), tree.clock.clone()));
         let parts = Parts {
             answers: tree.answers.clone(),
             tools: Arc::new(desk),

@@ -6,6 +6,7 @@
 mod job_rows;
 mod properties;
 mod redelivery;
+mod retention;
 mod saved_answers;
 mod snapshot_compat;
 mod store_contract;
