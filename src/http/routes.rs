@@ -4,6 +4,7 @@
 //! that a route may answer: each is produced by a test.
 
 mod chats;
+mod inbox;
 mod owned;
 
 use actix_web::{HttpResponse, web};
@@ -13,7 +14,9 @@ use sendcat_state::key::Bucket;
 use super::Worker;
 use super::dispatch::{Call, dispatch};
 use super::respond::Refusal;
-use super::{gmail, health, openapi, ops, ops_cache, ops_snapshot, page, sessions, whatsapp};
+use super::{
+    gmail, health, openapi, ops, ops_cache, ops_inbox, ops_snapshot, page, sessions, whatsapp,
+};
 use crate::contract::code::ErrorCode as Code;
 
 /// What stands before a handler.
@@ -96,11 +99,9 @@ const WEBHOOK_CODES: &[Code] = &[
 ];
 
 /// The table. Rows of one path stand together.
-pub const ROUTES: &[Route] = &joined::<{ chats::ROWS.len() + OWN.len() + owned::ROWS.len() }>(&[
-    chats::ROWS,
-    OWN,
-    owned::ROWS,
-]);
+pub const ROUTES: &[Route] = &joined::<
+    { chats::ROWS.len() + OWN.len() + inbox::ROWS.len() + owned::ROWS.len() },
+>(&[chats::ROWS, OWN, inbox::ROWS, owned::ROWS]);
 
 const fn joined<const ROWS: usize>(tables: &[&'static [Route]]) -> [Route; ROWS] {
     let mut all = [tables[0][0]; ROWS];
@@ -211,7 +212,7 @@ const OWN: &[Route] = &[
         path: "/ops/inbox",
         cors: false,
         guards: OPERATOR,
-        handler: handler!(ops::inbox),
+        handler: handler!(ops_inbox::inbox),
         codes: &[
             Code::NotFound,
             Code::Unauthorized,

@@ -118,11 +118,13 @@ pub enum Table {
     Preferences = 12,
     /// Threads by owner: owner, when founded, identifier → nothing; the thread's row has the rest.
     OwnedThreads = 13,
+    /// WhatsApp: linking codes, links, hints, replies under way, statuses of our messages.
+    Whatsapp = 20,
 }
 
 impl Table {
     /// Every table, in the order of their numbers on disk.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Claims,
         Self::Events,
         Self::EventBodies,
@@ -136,6 +138,7 @@ impl Table {
         Self::Packages,
         Self::Preferences,
         Self::OwnedThreads,
+        Self::Whatsapp,
     ];
 }
 

@@ -12,7 +12,7 @@ use sendcat_actors::faults::ScheduledFault;
 use sendcat_actors::journal::StoreFactory;
 use sendcat_actors::observe::Status;
 use sendcat_actors::ports::{Attempt, JobRunner, Running};
-use sendcat_actors::tree::{Root, ShardPlacement, Topology, Tree, TreeOptions};
+use sendcat_actors::tree::{Handles, Root, ShardPlacement, Topology, Tree, TreeOptions};
 use sendcat_state::job::{ClaimedJob, JobKind, JobRules, PartitionRules, QueueRules};
 use sendcat_state::key::ProviderId;
 use sendcat_state::store::sled::SledStore;
@@ -28,7 +28,10 @@ use crate::config::{self, Config, fixed};
 use crate::http::guard::bearer::Auth;
 use crate::http::guard::keys::{KeySource, NoKey};
 use crate::http::{Shared, Worker};
-use crate::inbox::{Handlers, Inbox};
+use crate::inbox::answers::Answering;
+use crate::inbox::media_store::MediaStore;
+use crate::inbox::work::{self, Handlers};
+use crate::inbox::{Inbox, tidying};
 use crate::upstream::call::Upstream;
 use crate::upstream::jwks::{self, Jwks};
 use crate::upstream::retry::RetryBudget;
@@ -54,6 +57,7 @@ pub(super) async fn tree(
     config: &Config,
     clock: SharedClock,
     wanted: &Wanted,
+    answering: Answering,
 ) -> Result<(Tree, Root), ServeError> {
     std::fs::create_dir_all(&config.data_dir).map_err(ServeError::DataDir)?;
     let jobs = queue_rules(config);
@@ -84,9 +88,10 @@ pub(super) async fn tree(
             let (clock, wanted) = (handles.clock.clone(), wanted.clone());
             Arc::new(ToolRunner::new(upstream, config, clock, wanted))
         };
+        let outwards = upstream.as_ref().ok().cloned();
         let tools = upstream.map(runner);
         let tools = tools.map_err(|error| no_client = Some(error)).ok();
-        let inbox = Handlers::new(handles.jobs.clone(), handles.clock.clone());
+        let inbox = handlers(handles, config, outwards, answering);
         Arc::new(Runner { tools, inbox, deadlines }) as Arc<dyn JobRunner>
     });
     let (tree, root) = started.await?;
@@ -94,6 +99,25 @@ pub(super) async fn tree(
         Some(error) => Err(error.into()),
         None => Ok((tree, root)),
     }
+}
+
+/// What works off accepted events.
+fn handlers(
+    handles: &Handles<'_>,
+    config: &Config,
+    upstream: Option<Upstream>,
+    answering: Answering,
+) -> Arc<Handlers> {
+    Handlers::new(work::Parts {
+        jobs: handles.jobs.clone(),
+        journal: handles.journal.clone(),
+        clock: handles.clock.clone(),
+        upstream,
+        whatsapp: config.providers.whatsapp.clone(),
+        whatsapp_deadline: config.deadline(ProviderId::WhatsappGraph),
+        answering,
+        media: MediaStore::at(config.data_dir.join("media")),
+    })
 }
 
 fn queue_rules(config: &Config) -> QueueRules {
@@ -228,6 +252,7 @@ impl Engines {
         let desk = Desk::new(queues, wanted, tree.clock.clone(), rules);
         let cut = CutAnswers::load(tree.journal.clone(), tree.clock.clone()).await;
         actix::spawn(cut.clone().store_in_time());
+        actix::spawn(tidying::sweep_hourly(tree.journal.clone(), tree.clock.clone()));
         let parts = Parts {
             answers: tree.answers.clone(),
             tools: Arc::new(desk),
