@@ -4,8 +4,9 @@
 //! a loop. Read in this order: [`machine`] (the shape of all of them), [`timestamp`] and [`key`];
 //! then one concern at a time: [`rate_window`] and [`rate_shard`], [`circuit_breaker`],
 //! [`bulkhead`], [`idempotency`], [`job`] and [`job_queue`], [`tool_cache`], [`stream_log`] and
-//! [`live_answers`], [`threads`] and [`saved_answers`], [`whatsapp`], [`retention`]; what supervision
-//! counts with: [`restart_intensity`], [`backoff`]; and how it all is kept: [`snapshot`], [`store`].
+//! [`live_answers`], [`threads`] and [`saved_answers`], [`whatsapp`], [`retention`]; what
+//! supervision counts with: [`restart_intensity`], [`backoff`]; and how it all is kept:
+//! [`snapshot`], [`store`].
 
 pub mod backoff;
 pub mod bulkhead;
