@@ -123,7 +123,7 @@ async fn serve_as_told(
     let mut signals = drain::Signals::listen().map_err(ServeError::Signals)?;
     let wanted = Wanted::default();
     let (appoint, answering) = Appoint::later();
-    let (tree, root) = wiring::tree(&config, clock.clone(), &wanted, answering).await?;
+    let (tree, root, mailboxes) = wiring::tree(&config, clock.clone(), &wanted, answering).await?;
     wiring::arm_faults(&tree, config.faults.as_deref()).map_err(ServeError::Faults)?;
     let backstop = Backstop::behind(Arc::clone(tree.beat()));
     let supervised = actix::spawn(root.run());
@@ -132,8 +132,10 @@ async fn serve_as_told(
     let token = sandbox.as_ref().and_then(|_| auth.mint(clock.wall()).ok());
     let token = token.map(|session| session.token);
     let shared = wiring::shared(config, tree, auth, token.clone());
-    let engines = wiring::Engines::new(&shared, &stop, wanted).await;
-    answers::begin(&engines, &appoint)?;
+    let engines = wiring::Engines::new(&shared, &stop, wanted, mailboxes).await;
+    // Made here for its error; the workers make their own.
+    engines.begin(&stop)?;
+    answers::begin(&engines, &appoint);
     let address = shared.config.bind;
     let of_workers = Arc::clone(&shared);
     let app = move || {

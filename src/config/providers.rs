@@ -57,6 +57,10 @@ pub struct Google {
     pub gmail_base_url: String,
     /// Where the keys of pushes' tokens are.
     pub jwks_url: String,
+    /// Where Google sends users back; `None`: to the address by which we were called.
+    pub redirect_url: Option<String>,
+    /// The topic through which we are told of changes; without it mailboxes are polled.
+    pub push_topic: Option<String>,
     /// Whom a push's token must be for.
     pub push_audience: Option<String>,
     /// Who must have signed a push's token.
@@ -157,6 +161,8 @@ fn take_google(from: &mut Settled) -> Google {
         token_url: from.set_text("GOOGLE_TOKEN_URL"),
         gmail_base_url: from.set_text("GMAIL_BASE_URL"),
         jwks_url: from.set_text("GOOGLE_JWKS_URL"),
+        redirect_url: from.text("GMAIL_REDIRECT_URL"),
+        push_topic: from.text("GMAIL_PUSH_TOPIC"),
         push_audience: from.text("GMAIL_PUSH_AUDIENCE"),
         push_service_account: from.text("GMAIL_PUSH_SERVICE_ACCOUNT"),
         push_tokens: from.secrets("GMAIL_PUSH_TOKEN"),

@@ -242,6 +242,8 @@ pub(super) const PROVIDERS: &[Row] = &[
         "https://www.googleapis.com/oauth2/v3/certs",
         "Where the keys are that sign Google's pushes.",
     ),
+    Row("GMAIL_REDIRECT_URL", Url, "-", "Where Google sends users back, as registered there."),
+    Row("GMAIL_PUSH_TOPIC", Text, "-", "The Pub/Sub topic of pushes; without it mail is polled."),
     Row("GMAIL_PUSH_AUDIENCE", Text, "-", "Whom the token of a push must be for."),
     Row("GMAIL_PUSH_SERVICE_ACCOUNT", Text, "-", "Who must have signed the token of a push."),
     Row("GMAIL_PUSH_TOKEN", Secrets, "-", "The shared token of a push, in ?token=."),

@@ -78,6 +78,11 @@ pub fn read(bytes: &[u8]) -> Result<GmailPush, BodyError> {
     })
 }
 
+/// Which attempt a push says it is, also one that cannot be read otherwise.
+pub fn delivery_attempt(bytes: &[u8]) -> Option<u64> {
+    parse_object(bytes).ok()?.get("deliveryAttempt").and_then(Value::as_u64)
+}
+
 fn read_data(message: &Map<String, Value>) -> Result<Map<String, Value>, BodyError> {
     let wrong = || BodyError::shape("message.data", "a JSON object in base64");
     let text = text_of(message, "data").ok_or_else(wrong)?;

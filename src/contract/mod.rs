@@ -10,6 +10,7 @@
 pub mod body;
 pub mod chat;
 pub mod code;
+pub mod connection;
 pub mod function;
 pub mod gmail;
 pub mod headers;

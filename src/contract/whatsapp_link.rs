@@ -6,6 +6,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::signature::digest;
 
@@ -21,7 +22,7 @@ const MESSAGE_BYTES_MAX: usize = 64;
 pub struct LinkCode([u8; LENGTH]);
 
 /// The answer of `POST /api/whatsapp/link-code`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LinkCodeAnswer {
     /// The code, as it is to be sent: `ABCDE-FGHJK`.

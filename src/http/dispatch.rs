@@ -15,6 +15,7 @@ use sendcat_actors::faults::Step;
 use sendcat_state::key::TimedId;
 use tracing::Instrument as _;
 
+use super::gmail;
 use super::guard::{self, Caller};
 use super::respond::{self, Refusal};
 use super::routes::{self, Guard, Route};
@@ -112,13 +113,12 @@ pub async fn dispatch(
             if !refusal.closes() {
                 guard::body::discard(&head, &mut payload).await;
             }
-            respond::refuse(&head, &refusal, shared.config.rate_limit_style)
+            refused(&head, &path, &refusal, &shared)
         }
         Err(_) => {
             let _in = span.enter();
             tracing::error!("a handler panicked");
-            let refusal = ErrorCode::InternalError.into();
-            respond::refuse(&head, &refusal, shared.config.rate_limit_style)
+            refused(&head, &path, &ErrorCode::InternalError.into(), &shared)
         }
     };
     span.in_scope(|| {
@@ -129,6 +129,12 @@ pub async fn dispatch(
     let cors = routes.iter().any(|route| route.cors);
     guard::origin::add_fields(&head, &shared.config, cors, &mut response);
     response
+}
+
+/// The answer that a refusal is.
+fn refused(head: &HttpRequest, path: &str, refusal: &Refusal, shared: &Shared) -> HttpResponse {
+    let instead = gmail::in_place_of(path, refusal.code(), &shared.config);
+    instead.unwrap_or_else(|| respond::refuse(head, refusal, shared.config.rate_limit_style))
 }
 
 /// The trace that the caller names, or a new one.

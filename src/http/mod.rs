@@ -35,6 +35,7 @@ use sendcat_actors::tree::Tree;
 use crate::chat::engine::Engine;
 use crate::config::Config;
 use crate::inbox::Inbox;
+use crate::inbox::gmail::Mailboxes;
 use guard::bearer::Auth;
 use guard::keys::KeySource;
 
@@ -72,4 +73,8 @@ pub struct Worker {
     pub engine: Engine,
     /// Its own way to the keys of users' tokens, where there are any.
     pub keys: Option<Arc<dyn KeySource>>,
+    /// Its own way to the keys of pushes' tokens, where those are believed.
+    pub push_keys: Option<Arc<dyn KeySource>>,
+    /// Connected mailboxes.
+    pub mailboxes: Mailboxes,
 }

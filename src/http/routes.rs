@@ -5,6 +5,7 @@
 
 mod chats;
 mod inbox;
+mod mailboxes;
 mod owned;
 
 use actix_web::{HttpResponse, web};
@@ -14,9 +15,7 @@ use sendcat_state::key::Bucket;
 use super::Worker;
 use super::dispatch::{Call, dispatch};
 use super::respond::Refusal;
-use super::{
-    gmail, health, openapi, ops, ops_cache, ops_inbox, ops_snapshot, page, sessions, whatsapp,
-};
+use super::{health, openapi, ops, ops_cache, ops_inbox, ops_snapshot, page, sessions, whatsapp};
 use crate::contract::code::ErrorCode as Code;
 
 /// What stands before a handler.
@@ -30,6 +29,8 @@ pub enum Guard {
     IpLimit(Bucket),
     /// The caller has a token of ours or of a user.
     Bearer,
+    /// The caller is a user, not an anonymous session.
+    User,
     /// The session or user is counted, and anonymous ones also by address.
     ChatLimit,
     /// An operator, or for GET a reader of operators' answers.
@@ -98,10 +99,12 @@ const WEBHOOK_CODES: &[Code] = &[
     Code::InternalError,
 ];
 
+const COUNT: usize =
+    chats::ROWS.len() + OWN.len() + inbox::ROWS.len() + owned::ROWS.len() + mailboxes::ROWS.len();
+
 /// The table. Rows of one path stand together.
-pub const ROUTES: &[Route] = &joined::<
-    { chats::ROWS.len() + OWN.len() + inbox::ROWS.len() + owned::ROWS.len() },
->(&[chats::ROWS, OWN, inbox::ROWS, owned::ROWS]);
+pub const ROUTES: &[Route] =
+    &joined::<COUNT>(&[chats::ROWS, OWN, inbox::ROWS, owned::ROWS, mailboxes::ROWS]);
 
 const fn joined<const ROWS: usize>(tables: &[&'static [Route]]) -> [Route; ROWS] {
     let mut all = [tables[0][0]; ROWS];
@@ -132,19 +135,6 @@ const OWN: &[Route] = &[
             Code::Overloaded,
             Code::InternalError,
         ],
-    },
-    Route {
-        method: "POST",
-        path: "/api/gmail/push",
-        cors: false,
-        guards: &[
-            Guard::IpLimit(Bucket::GmailPushWebhook),
-            Guard::Method,
-            Guard::Json,
-            Guard::Body(BodyLimit::Webhook),
-        ],
-        handler: handler!(gmail::push),
-        codes: WEBHOOK_CODES,
     },
     Route {
         method: "POST",

@@ -16,11 +16,8 @@ use crate::contract::whatsapp::{LinkCode, LinkCodeAnswer};
 pub(super) async fn post(call: Call) -> Result<HttpResponse, Refusal> {
     let subject = match call.caller()? {
         Caller::User { subject } => subject.clone(),
-        // A session ends with its browser; a number that was linked to it would be lost.
-        Caller::Anonymous { .. } => {
-            let sentence = "Only a signed-in user can link a number; sign in and try again.";
-            return Err(Refusal::from(ErrorCode::Forbidden).saying(sentence));
-        }
+        // The guard lets none in: a number that was linked to a session would be lost with it.
+        Caller::Anonymous { .. } => return Err(ErrorCode::Forbidden.into()),
     };
     rate_limit::by_user(&call, Bucket::WaLinkCode, &subject).await?;
     let random = [(); 2].map(|()| getrandom::u64());

@@ -18,8 +18,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::answers::Answering;
+use super::gmail::{Mailboxes, kept};
 use super::media_store::MediaStore;
-use super::{generic, gmail, whatsapp_work};
+use super::{generic, whatsapp_work};
 use crate::config::Whatsapp;
 use crate::contract::function::{self, Args, FunctionError};
 use crate::contract::rfc3339;
@@ -43,6 +44,8 @@ pub struct Parts {
     pub answering: Answering,
     /// Where files of messages are kept.
     pub media: MediaStore,
+    /// Connected mailboxes; `None` if no call can leave the process.
+    pub mailboxes: Option<Mailboxes>,
 }
 
 /// Works off accepted events.
@@ -118,8 +121,11 @@ impl Handlers {
     async fn work_off(&self, source: InboxSource, job: &ClaimedJob, body: &[u8]) -> AttemptOutcome {
         let worked = match source {
             InboxSource::Whatsapp => whatsapp_work::run(self, job, body).await,
-            InboxSource::Gmail => kept::<gmail::Kept>(gmail::FUNCTION, body),
-            InboxSource::Generic => kept::<generic::Signed>(generic::FUNCTION, body),
+            InboxSource::Gmail => match self.of_mailbox(job, body).await {
+                Some(outcome) => return outcome,
+                None => as_evidence::<kept::Kept>(kept::FUNCTION, body),
+            },
+            InboxSource::Generic => as_evidence::<generic::Signed>(generic::FUNCTION, body),
         };
         match worked {
             Ok(Done { outcome, mut writes }) => {
@@ -134,6 +140,14 @@ impl Handlers {
                 AttemptOutcome::Retry { error: error.to_string(), after }
             }
             Err(Failure::Never(error)) => AttemptOutcome::Dead { error: error.to_string() },
+        }
+    }
+
+    /// What a push about a connected mailbox comes to; `None` of everything else.
+    async fn of_mailbox(&self, job: &ClaimedJob, body: &[u8]) -> Option<AttemptOutcome> {
+        match &self.parts.mailboxes {
+            Some(mailboxes) => mailboxes.work_off(job, body).await,
+            None => None,
         }
     }
 
@@ -168,7 +182,7 @@ fn unavailable(function: &'static str, why: &impl std::fmt::Display) -> Failure 
 }
 
 /// An event that is read, and kept as evidence of its source.
-fn kept<T: Args>(function: &'static str, body: &[u8]) -> Result<Done, Failure> {
+fn as_evidence<T: Args>(function: &'static str, body: &[u8]) -> Result<Done, Failure> {
     function::args::<T>(function, body)?;
     Ok(Done::kept())
 }

@@ -28,6 +28,8 @@ pub(super) struct Ask<'a> {
     pub(super) now_s: u64,
     /// Whether the fault `drip` is armed: an answer is then said letter by letter.
     pub(super) dripping: bool,
+    /// Whether a fault will refuse it: then nothing of it is done.
+    pub(super) refused: bool,
     /// What stand-ins remember between requests.
     pub(super) memory: &'a Memory,
 }

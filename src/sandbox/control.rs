@@ -23,8 +23,15 @@ const SEEN_MAX: usize = 200;
 const SECRET_HEADERS: &[&str] = &["authorization", "x-api-key", "x-sentry-auth", "cookie"];
 
 /// Fields of queries and forms whose value is a secret.
-const SECRET_FIELDS: &[&str] =
-    &["api_key", "client_secret", "code", "code_verifier", "refresh_token", "access_token"];
+const SECRET_FIELDS: &[&str] = &[
+    "api_key",
+    "client_secret",
+    "code",
+    "code_verifier",
+    "refresh_token",
+    "access_token",
+    "token",
+];
 
 /// Shared by the worker and the calls that it plays.
 pub(super) struct Control {
@@ -40,10 +47,21 @@ pub(super) struct Memory {
     pub(super) signing: Mutex<SigningKey>,
     /// Authorisation codes that were exchanged.
     pub(super) spent_codes: Mutex<Vec<String>>,
+    /// Refresh tokens that are good no more.
+    pub(super) revoked: Mutex<Revoked>,
     /// Per idempotency key: digest of the payload, and the mail's id.
     pub(super) mails: Mutex<BTreeMap<String, (String, String)>>,
     /// The one mailbox behind Gmail.
     pub(super) mailbox: Mutex<Mailbox>,
+}
+
+/// Grants that were ended, by their refresh tokens.
+#[derive(Default)]
+pub(super) struct Revoked {
+    /// Those of tokens whose serial is below this, all of them.
+    pub(super) below: u64,
+    /// Single ones.
+    pub(super) tokens: Vec<String>,
 }
 
 #[derive(Default)]
@@ -80,6 +98,7 @@ impl Control {
             memory: Memory {
                 signing: Mutex::new(signing),
                 spent_codes: Mutex::default(),
+                revoked: Mutex::default(),
                 mails: Mutex::default(),
                 mailbox: Mutex::default(),
             },

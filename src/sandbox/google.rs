@@ -18,6 +18,8 @@ use super::reply::Reply;
 pub(super) const TOKEN_PREFIX: &str = "ya29.";
 /// Every refresh token starts so.
 const REFRESH_PREFIX: &str = "1//0";
+/// Those that are good once, and give another, start so.
+const ROTATING_PREFIX: &str = "1//0rotating";
 /// Codes that are remembered as spent; older ones are forgotten.
 const SPENT_MAX: usize = 10_000;
 const SCOPE: &str = "https://www.googleapis.com/auth/gmail.readonly openid \
@@ -27,7 +29,7 @@ pub(super) fn answer(ask: &Ask<'_>) -> Reply {
     match (ask.method, ask.segments().as_slice()) {
         ("POST", ["token"]) => token(ask),
         ("GET", ["v1" | "oauth2", "userinfo"] | ["userinfo"]) => userinfo(ask),
-        ("POST", ["revoke"]) => Reply::json(200, &json!({})),
+        ("POST", ["revoke"]) => revoke(ask),
         _ => refuse(404),
     }
 }
@@ -75,15 +77,18 @@ fn token(ask: &Ask<'_>) -> Reply {
         "token_type": "Bearer",
     });
     match field("grant_type") {
-        "refresh_token" if field("refresh_token").starts_with(REFRESH_PREFIX) => {}
-        "refresh_token" => return refuse(400),
+        "refresh_token" => match refreshed(ask, field("refresh_token")) {
+            Ok(None) => {}
+            Ok(Some(next)) => body["refresh_token"] = json!(next),
+            Err(Over) => return refuse(400),
+        },
         "authorization_code" => {
             let code = field("code");
             let grant = Grant::of(code);
             if let Some(refusal) = refused_code(code, grant.as_ref(), &field) {
                 return refusal;
             }
-            if !spend(ask, code) {
+            if !ask.refused && !spend(ask, code) {
                 return refuse(400);
             }
             if let Some(grant) = &grant {
@@ -96,6 +101,40 @@ fn token(ask: &Ask<'_>) -> Reply {
         _ => return failure(400, "unsupported_grant_type", "Invalid grant_type"),
     }
     Reply::json(200, &body)
+}
+
+/// A grant has ended.
+struct Over;
+
+/// The next refresh token, if this one is good once only: those that begin with
+/// [`ROTATING_PREFIX`] are, so that a client can be seen to keep what it is given.
+fn refreshed(ask: &Ask<'_>, token: &str) -> Result<Option<String>, Over> {
+    let serial = token.rsplit(|letter: char| !letter.is_ascii_digit()).next();
+    let serial: u64 = serial.and_then(|serial| serial.parse().ok()).unwrap_or(0);
+    let mut revoked = locked(&ask.memory.revoked);
+    let good = token.starts_with(REFRESH_PREFIX) && serial >= revoked.below;
+    if !good || revoked.tokens.iter().any(|each| each == token) {
+        return Err(Over);
+    }
+    if !token.starts_with(ROTATING_PREFIX) {
+        return Ok(None);
+    }
+    revoked.tokens.push(token.to_owned());
+    Ok(Some(format!("{ROTATING_PREFIX}{}", ask.serial)))
+}
+
+/// Ends a grant, once.
+fn revoke(ask: &Ask<'_>) -> Reply {
+    let token = ask.form().and_then(|mut form| form.remove("token")).unwrap_or_default();
+    if refreshed(ask, &token).is_err() {
+        return failure(400, "invalid_token", "Token expired or revoked");
+    }
+    let mut revoked = locked(&ask.memory.revoked);
+    if revoked.tokens.len() == SPENT_MAX {
+        revoked.tokens.remove(0);
+    }
+    revoked.tokens.push(token);
+    Reply::json(200, &json!({}))
 }
 
 /// What Google has against a code, beside that it is used once.

@@ -119,8 +119,10 @@ impl Sandbox {
             ("GOOGLE_TOKEN_URL", format!("{base}/google/token")),
             ("GOOGLE_JWKS_URL", format!("{base}/jwks/oauth2/v3/certs")),
             ("GMAIL_BASE_URL", format!("{base}/gmail")),
+            ("GMAIL_PUSH_TOPIC", "projects/sandbox/topics/gmail".to_owned()),
             ("WHATSAPP_GRAPH_BASE_URL", format!("{base}/graph")),
             ("RESEND_BASE_URL", format!("{base}/resend")),
+            ("RESEND_FROM", "sendcat <sendcat@example.com>".to_owned()),
             ("SENTRY_DSN", format!("http://sandbox@{}/sentry/1", self.address)),
         ]
         .map(|(knob, value)| (knob.to_owned(), value))

@@ -26,6 +26,7 @@ pub(super) fn configure(routes: &mut web::ServiceConfig) {
         .route("/_control", web::get().to(view))
         .route("/_control", web::post().to(arm))
         .route("/_control/requests", web::get().to(requests))
+        .route("/_control/revoke", web::post().to(revoke))
         .route("/_control/mail", web::post().to(deliver))
         .route("/_control/token", web::post().to(sign))
         .route("/_control/rotate", web::post().to(rotate))
@@ -90,6 +91,13 @@ async fn requests(request: HttpRequest, control: web::Data<Control>) -> HttpResp
     }
 }
 
+/// Ends every grant that Google's stand-in has given so far, as a user or Google may.
+async fn revoke(control: web::Data<Control>) -> HttpResponse {
+    let below = control.next_serial();
+    locked(&control.memory.revoked).below = below;
+    HttpResponse::NoContent().finish()
+}
+
 async fn deliver(body: web::Bytes, control: web::Data<Control>) -> HttpResponse {
     match serde_json::from_slice::<Mail>(&body) {
         Ok(mail) => {
@@ -152,6 +160,7 @@ async fn stand_in(
         serial: control.next_serial(),
         now_s: control.now_s(),
         dripping: fault == Some(Fault::Drip),
+        refused: matches!(fault, Some(Fault::Status(_) | Fault::Html)),
         memory: &control.memory,
     };
     control.remember(provider, &ask);

@@ -205,6 +205,11 @@ impl IdempotencyKey {
         Self { scope: "gmail_push_history".into(), key: format!("{address}:{history_id}") }
     }
 
+    /// A push that cannot be read: known by its digest alone.
+    pub fn gmail_poison(digest: &str) -> Self {
+        Self { scope: "gmail_push_poison".into(), key: digest.into() }
+    }
+
     /// A WhatsApp message: scope `whatsapp_message`, key the message's id (log 1.6).
     pub fn whatsapp_message(id: &str) -> Self {
         Self { scope: "whatsapp_message".into(), key: id.into() }

@@ -4,8 +4,8 @@
 //! a loop. Read in this order: [`machine`] (the shape of all of them), [`timestamp`] and [`key`];
 //! then one concern at a time: [`rate_window`] and [`rate_shard`], [`circuit_breaker`],
 //! [`bulkhead`], [`idempotency`], [`job`] and [`job_queue`], [`tool_cache`], [`stream_log`] and
-//! [`live_answers`], [`records`], [`threads`] and [`saved_answers`], [`whatsapp`], [`retention`];
-//! what supervision counts with: [`restart_intensity`], [`backoff`]; and how it all is kept:
+//! [`live_answers`], [`records`], [`threads`], [`mailboxes`], [`saved_answers`], [`whatsapp`] and
+//! [`retention`]; what supervision counts with: [`restart_intensity`], [`backoff`]; and how it all is kept:
 //! [`snapshot`], [`store`].
 
 pub mod backoff;
@@ -18,6 +18,7 @@ pub mod job_queue;
 pub mod key;
 pub mod live_answers;
 pub mod machine;
+pub mod mailboxes;
 pub mod rate_shard;
 pub mod rate_window;
 pub mod records;

@@ -118,13 +118,19 @@ pub enum Table {
     Preferences = 12,
     /// Threads by owner: owner, when founded, identifier → nothing; the thread's row has the rest.
     OwnedThreads = 13,
+    /// Connected mailboxes: owner → address, sealed token, up to where it was read.
+    Mailboxes = 14,
+    /// Who has connected an address: address and owner → nothing.
+    MailboxOwners = 15,
+    /// Questions to connect a mailbox that are not answered yet, by owner.
+    Askings = 16,
     /// WhatsApp: linking codes, links, hints, replies under way, statuses of our messages.
     Whatsapp = 20,
 }
 
 impl Table {
     /// Every table, in the order of their numbers on disk.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Claims,
         Self::Events,
         Self::EventBodies,
@@ -138,6 +144,9 @@ impl Table {
         Self::Packages,
         Self::Preferences,
         Self::OwnedThreads,
+        Self::Mailboxes,
+        Self::MailboxOwners,
+        Self::Askings,
         Self::Whatsapp,
     ];
 }

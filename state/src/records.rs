@@ -10,6 +10,8 @@
 //!
 //! Durability: journalled. The caller hears yes when the rows are on disk.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -188,6 +190,57 @@ pub fn keep(
     writes.push(RecordWrite::put(collection.table(), place, &()));
     writes.push(RecordWrite::put(Table::Owners, owner.as_bytes(), &owned));
     Ok((Kept::Made(record), writes))
+}
+
+/// Keeps those of an owner's records that are not there yet, all of them or none; how many.
+///
+/// # Errors
+/// [`RecordRefusal::TooLarge`] for one of them; [`RecordRefusal::Full`] if not all have room.
+pub fn keep_new(
+    records: &dyn Records,
+    now: Timestamp,
+    collection: Collection,
+    limits: RecordLimits,
+    owner: &str,
+    new: Vec<(String, Map<String, Value>)>,
+) -> Written<u64> {
+    let mut owned = owner_row(records, owner)?;
+    let count = collection.count(&mut owned);
+    let before = *count;
+    let mut writes = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (id, data) in new {
+        check_size(&data, limits.data_bytes)?;
+        if is_kept(records, collection, owner, &id)? || !seen.insert(id.clone()) {
+            continue;
+        }
+        if *count >= limits.records {
+            return Err(RecordRefusal::Full(collection.as_str()));
+        }
+        *count += 1;
+        let row = Row { created_at: now, updated_at: now, data };
+        writes.push(RecordWrite::put(collection.table(), row_key(owner, &id), &row));
+        let place = place_key(owner, &place_of(now, &id));
+        writes.push(RecordWrite::put(collection.table(), place, &()));
+    }
+    let kept = *count - before;
+    if kept > 0 {
+        writes.push(RecordWrite::put(Table::Owners, owner.as_bytes(), &owned));
+    }
+    Ok((kept, writes))
+}
+
+/// Whether an owner has a record of that identifier.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn is_kept(
+    records: &dyn Records,
+    collection: Collection,
+    owner: &str,
+    id: &str,
+) -> Result<bool, ReadError> {
+    Ok(records.get(collection.table(), &row_key(owner, id))?.is_some())
 }
 
 /// Removes a record of an owner.

@@ -18,6 +18,7 @@ use failing::{with_a_failing_model, without_keys};
 use crate::records::with_full_owner;
 use crate::support::answer::Answer;
 use crate::support::client::Caller;
+use crate::support::mailbox::{JWT_SECRET, user_token};
 use crate::support::raw::Raw;
 use crate::support::scene::{Scene, get, session, until};
 use crate::support::server::{Server, Setup};
@@ -144,7 +145,10 @@ struct World {
 
 impl World {
     fn of(setup: Setup) -> Self {
-        let server = setup.with("SESSION_SECRET", "secret").with("OPENROUTER_API_KEY", "k").start();
+        let keys = ["OPENROUTER_API_KEY", "GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET"];
+        let setup = keys.into_iter().fold(setup, |setup, key| setup.with(key, "k"));
+        let setup = setup.with("SESSION_SECRET", "secret").with("AUTH_JWT_SECRET", JWT_SECRET);
+        let server = setup.start();
         let caller = Caller::of(&server);
         let token = session(&caller);
         Self { server, caller, token }
@@ -154,7 +158,9 @@ impl World {
     fn asks(&self, route: &Route, method: &str) -> RequestBuilder {
         let request = self.caller.request(method, &path_of(route));
         let has = |guard| route.guards.contains(&guard);
-        let request = if has(Guard::Bearer) { request.bearer_auth(&self.token) } else { request };
+        let user = user_token("ada");
+        let token = if has(Guard::User) { &user } else { &self.token };
+        let request = if has(Guard::Bearer) { request.bearer_auth(token) } else { request };
         let request = if has(Guard::Operator) { request.bearer_auth(OPS_TOKEN) } else { request };
         if has(Guard::Json) { request.header("content-type", "application/json") } else { request }
     }
@@ -235,7 +241,7 @@ fn with_nothing_set(wanted: &[Wanted]) {
 }
 
 fn too_often(wanted: &[Wanted]) {
-    let buckets = ["ANON_IP", "WHATSAPP", "GMAIL_PUSH", "CHAT_STREAM"];
+    let buckets = ["ANON_IP", "WHATSAPP", "GMAIL_PUSH", "GMAIL_OAUTH", "CHAT_STREAM"];
     let once = |setup: Setup, bucket| setup.with(&format!("RATE_LIMIT_{bucket}_MAX"), 1);
     let world = World::of(buckets.into_iter().fold(receiver(), once));
     for it in wanted {

@@ -126,7 +126,7 @@ fn a_user_gets_five_codes_in_ten_minutes_and_a_session_gets_none() {
         let session = answer(caller.post("/api/sessions/anonymous")).await.json();
         let session = session["token"].as_str().unwrap();
         let asked = caller.post("/api/whatsapp/link-code").bearer_auth(session);
-        let sentence = "Only a signed-in user can link a number; sign in and try again.";
+        let sentence = "This is for users who have signed in; sign in and try again.";
         assert_eq!(answer(asked).await, refused(403, "forbidden", sentence, &[]));
         assert_eq!(answer(caller.post("/api/whatsapp/link-code")).await.status, 401);
     });

@@ -158,9 +158,11 @@ pub(crate) const ROOMS: &[Room] = &[
         rooms: &["inbox", "contract", "config", "upstream"],
         ours: &[STATE, HANDLES],
         packages: &[
+            "base64",
             "bytes",
             "futures_util",
             "getrandom",
+            "ring",
             "serde",
             "serde_json",
             "thiserror",

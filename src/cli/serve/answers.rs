@@ -13,17 +13,10 @@ use crate::contract::code::ErrorCode;
 use crate::contract::signature::digest;
 use crate::contract::trace::Trace;
 use crate::inbox::answers::{Answer, Answered, Answerer, Appoint, Question};
-use crate::upstream::call::NoClient;
 
 /// Has those who wrote answered from here on.
-///
-/// # Errors
-/// [`NoClient`] if no engine can be made, here or for anybody.
-pub(super) fn begin(engines: &Engines, appoint: &Appoint) -> Result<(), NoClient> {
-    // One is made here for its error; whoever answers makes their own.
-    drop(engines.engine()?);
+pub(super) fn begin(engines: &Engines, appoint: &Appoint) {
     appoint.fill(Arc::new(ByEngine::new(engines.clone())));
-    Ok(())
 }
 
 /// See the module.

@@ -29,6 +29,7 @@ use crate::http::guard::bearer::Auth;
 use crate::http::guard::keys::{KeySource, NoKey};
 use crate::http::{Shared, Worker};
 use crate::inbox::answers::Answering;
+use crate::inbox::gmail::{self, Mailboxes};
 use crate::inbox::media_store::MediaStore;
 use crate::inbox::work::{self, Handlers};
 use crate::inbox::{Inbox, tidying};
@@ -58,7 +59,7 @@ pub(super) async fn tree(
     clock: SharedClock,
     wanted: &Wanted,
     answering: Answering,
-) -> Result<(Tree, Root), ServeError> {
+) -> Result<(Tree, Root, Arc<gmail::Shared>), ServeError> {
     std::fs::create_dir_all(&config.data_dir).map_err(ServeError::DataDir)?;
     let jobs = queue_rules(config);
     let workers = jobs.kinds.iter().map(|(partition, _)| partition.running_max).sum();
@@ -81,7 +82,7 @@ pub(super) async fn tree(
     let store = store_in(&config.data_dir.join("state"));
     let connect = config.chat.connect;
     let deadlines = (config.tool_jobs.wait, INBOX_DEADLINE);
-    let mut no_client = None;
+    let (mut no_client, mut mailboxes) = (None, None);
     let started = Tree::start(options, store, |handles| {
         let upstream = Upstream::new(handles.circuits.clone(), handles.bulkheads.clone(), connect);
         let runner = |upstream| {
@@ -91,13 +92,17 @@ pub(super) async fn tree(
         let outwards = upstream.as_ref().ok().cloned();
         let tools = upstream.map(runner);
         let tools = tools.map_err(|error| no_client = Some(error)).ok();
-        let inbox = handlers(handles, config, outwards, answering);
+        let shared = gmail::Shared::new(config, handles.journal.clone(), handles.clock.clone());
+        let inbox = handlers(handles, config, (outwards, Arc::clone(&shared)), answering);
+        mailboxes = Some(shared);
         Arc::new(Runner { tools, inbox, deadlines }) as Arc<dyn JobRunner>
     });
     let (tree, root) = started.await?;
-    match no_client {
-        Some(error) => Err(error.into()),
-        None => Ok((tree, root)),
+    match (no_client, mailboxes) {
+        (Some(error), _) => Err(error.into()),
+        (None, mailboxes) => {
+            Ok((tree, root, mailboxes.expect("the tree was started with its runner")))
+        }
     }
 }
 
@@ -105,9 +110,10 @@ pub(super) async fn tree(
 fn handlers(
     handles: &Handles<'_>,
     config: &Config,
-    upstream: Option<Upstream>,
+    (upstream, mailboxes): (Option<Upstream>, Arc<gmail::Shared>),
     answering: Answering,
 ) -> Arc<Handlers> {
+    let mailboxes = upstream.clone().map(|upstream| Mailboxes::new(mailboxes, upstream));
     Handlers::new(work::Parts {
         jobs: handles.jobs.clone(),
         journal: handles.journal.clone(),
@@ -117,6 +123,7 @@ fn handlers(
         whatsapp_deadline: config.deadline(ProviderId::WhatsappGraph),
         answering,
         media: MediaStore::at(config.data_dir.join("media")),
+        mailboxes,
     })
 }
 
@@ -214,9 +221,11 @@ pub(super) struct Engines {
     shared: Arc<Shared>,
     parts: Arc<Parts>,
     keys: Option<Jwks>,
+    push_keys: Option<Jwks>,
+    mailboxes: Arc<gmail::Shared>,
 }
 
-/// The keys of users' tokens, by one thread's way out.
+/// Keys of tokens, by one thread's way out.
 struct Keys {
     jwks: Jwks,
     upstream: Upstream,
@@ -241,6 +250,7 @@ impl Engines {
         shared: &Arc<Shared>,
         stop: &CancellationToken,
         wanted: Wanted,
+        mailboxes: Arc<gmail::Shared>,
     ) -> Self {
         let (tree, config) = (&shared.tree, &shared.config);
         let rules = DeskRules {
@@ -266,9 +276,28 @@ impl Engines {
             cut,
         };
         let deadline = config.deadline(ProviderId::Jwks);
-        let keys = config.auth.jwks_url.clone();
-        let keys = keys.map(|url| Jwks::new(url, deadline, tree.clock.clone()));
-        Self { shared: Arc::clone(shared), parts: Arc::new(parts), keys }
+        let jwks = |url: String| Jwks::new(url, deadline, tree.clock.clone());
+        let google = &config.providers.google;
+        let believed = google.push_audience.is_some() && google.push_service_account.is_some();
+        let push_keys = believed.then(|| jwks(google.jwks_url.clone()));
+        let keys = config.auth.jwks_url.clone().map(jwks);
+        let (shared, parts) = (Arc::clone(shared), Arc::new(parts));
+        Self { shared, parts, keys, push_keys, mailboxes }
+    }
+
+    /// Mailboxes, with connections of their own.
+    pub(super) fn mailboxes(&self) -> Result<Mailboxes, crate::upstream::call::NoClient> {
+        Ok(Mailboxes::new(Arc::clone(&self.mailboxes), self.upstream()?))
+    }
+
+    /// Makes one of each, and has mailboxes looked after until `stop`.
+    pub(super) fn begin(
+        &self,
+        stop: &CancellationToken,
+    ) -> Result<(), crate::upstream::call::NoClient> {
+        drop(self.engine()?);
+        actix::spawn(self.mailboxes()?.look_after(stop.clone()));
+        Ok(())
     }
 
     /// An engine with connections of its own.
@@ -287,12 +316,17 @@ impl Engines {
 /// What one HTTP worker has. Called on its thread: it takes over its share of the shards.
 pub(super) fn worker(shared: &Arc<Shared>, engines: &Engines) -> Worker {
     shared.tree.adopt_worker();
-    let engine = engines.engine().expect("one like it was made before the server started");
-    let keys = engines.keys.clone().map(|jwks| {
-        let upstream = engines.upstream().expect("one like it was made before the server started");
-        Arc::new(Keys { jwks, upstream }) as Arc<dyn KeySource>
-    });
-    Worker { shared: Arc::clone(shared), engine, keys }
+    let made = "one like it was made before the server started";
+    let engine = engines.engine().expect(made);
+    let mailboxes = engines.mailboxes().expect(made);
+    let keys_of = |jwks: &Option<Jwks>| {
+        jwks.clone().map(|jwks| {
+            let upstream = engines.upstream().expect(made);
+            Arc::new(Keys { jwks, upstream }) as Arc<dyn KeySource>
+        })
+    };
+    let (keys, push_keys) = (keys_of(&engines.keys), keys_of(&engines.push_keys));
+    Worker { shared: Arc::clone(shared), engine, keys, push_keys, mailboxes }
 }
 
 /// Waits until every actor runs: the line that says so must not come before.

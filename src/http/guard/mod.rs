@@ -5,6 +5,7 @@ pub mod body;
 pub mod client_ip;
 pub mod keys;
 pub mod origin;
+pub mod push;
 pub mod rate_limit;
 
 use actix_web::dev::Payload;
@@ -33,6 +34,13 @@ pub(super) async fn check(
             call.caller = Some(caller);
             Ok(())
         }
+        Guard::User => match call.caller()? {
+            Caller::User { .. } => Ok(()),
+            Caller::Anonymous { .. } => {
+                let sentence = "This is for users who have signed in; sign in and try again.";
+                Err(Refusal::from(ErrorCode::Forbidden).saying(sentence))
+            }
+        },
         Guard::ChatLimit => rate_limit::by_caller(call).await,
         Guard::Operator => operator(call),
         Guard::Json => body::declared_as_json(&call.request),

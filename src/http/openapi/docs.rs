@@ -6,10 +6,12 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::{Schemas, named, page_of};
 use crate::contract::chat::{ChatBody, StopBody, StoredMessage};
+use crate::contract::connection::{Connect, Connection};
 use crate::contract::ops;
 use crate::contract::records::{NewPreferences, NewRecord, Preferences, Record};
 use crate::contract::session::AnonymousSession;
 use crate::contract::threads::{NewThread, Thread, ThreadPatch};
+use crate::contract::whatsapp::LinkCodeAnswer;
 use crate::http::health::{Liveness, Readiness};
 
 /// A schema, which keeps what it names.
@@ -130,6 +132,21 @@ docs! {
         [200 "All of them." Media::Json(named::<Preferences>)] "Reads the caller's preferences.";
     "PUT" "/api/preferences" (NO_QUERY) (named::<NewPreferences>)
         [200 "All of them." Media::Json(named::<Preferences>)] "Writes the caller's preferences.";
+    "GET" "/api/gmail/connection" (NO_QUERY) ()
+        [200 "How it stands, or that there is none." Media::Json(named::<Connection>)]
+        "Shows the caller's connection to a mailbox.";
+    "DELETE" "/api/gmail/connection" (NO_QUERY) ()
+        [204 "It is gone." DONE] "Ends the caller's connection to a mailbox.";
+    "POST" "/api/gmail/connect" (NO_QUERY) ()
+        [200 "Where the browser goes next." Media::Json(named::<Connect>)]
+        "Begins to connect a mailbox.";
+    "GET" "/api/gmail/auth/callback" (&[
+            ("code", "What is exchanged for tokens."),
+            ("state", "What was sent along."),
+            ("error", "Why there is no code."),
+        ]) ()
+        [302 "Back to the front end, which is told how it ended." DONE]
+        "Takes a browser back from Google.";
     "POST" "/api/gmail/push" (&[("token", "The shared secret of pushes.")]) (object)
         [200 "It is accepted, durably." DONE] "Takes a push of Google's Pub/Sub.";
     "POST" "/api/whatsapp/webhook" (NO_QUERY) (object)
@@ -140,6 +157,11 @@ docs! {
             ("hub.challenge", "What is sent back."),
         ]) ()
         [200 "The challenge." Media::Text("text/plain")] "Verifies the address for Meta.";
+    "POST" "/api/whatsapp/link-code" (NO_QUERY) ()
+        [200 "The code, and until when it is good." Media::Json(named::<LinkCodeAnswer>)]
+        "Makes a code that links the caller's number; the one before is good no longer.";
+    "POST" "/api/webhooks/{source}" (NO_QUERY) (object)
+        [200 "It is accepted, durably." DONE] "Takes a signed delivery of a configured sender.";
     "GET" "/" (NO_QUERY) ()
         [200 "The page." Media::Text("text/html")] "Shows the chat page of a sandbox.";
     "GET" "/livez" (NO_QUERY) ()
@@ -162,9 +184,19 @@ docs! {
             ("limit", "How many rows."),
             ("source", "whatsapp, gmail or generic."),
             ("status", "pending, running, done or dead."),
+            ("cursor", "The nextCursor of the page before."),
         ]) ()
         [200 "Events, newest first." Media::Json(named::<ops::InboxAnswer>)]
         "Shows accepted events.";
+    "GET" "/ops/dead-letters" (&[
+            ("limit", "How many rows."),
+            ("source", "whatsapp, gmail or generic."),
+            ("cursor", "The nextCursor of the page before."),
+        ]) ()
+        [200 "Events, newest first." Media::Json(named::<ops::DeadLettersAnswer>)]
+        "Shows events that were given up, and why.";
+    "POST" "/ops/dead-letters/{id}/redeliver" (NO_QUERY) ()
+        [204 "It is back in line, durably." DONE] "Has a dead letter worked off again.";
     "GET" "/ops/snapshot" (&[
             ("windowMinutes", "How far back counts reach."),
             LIMITED[0],

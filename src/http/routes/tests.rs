@@ -15,10 +15,12 @@ fn rows_of_one_path_stand_together() {
 /// What a row answers because of what stands before it.
 fn by_guards(route: &Route) -> Vec<Code> {
     let mut codes = Vec::new();
-    if route.path != FAULTS_PATH {
+    // A browser on its way is sent on instead.
+    let sends_on = route.path == crate::http::gmail::CALLBACK;
+    if route.path != FAULTS_PATH && !sends_on {
         codes.push(Code::InternalError);
     }
-    if route.path.starts_with("/api/") {
+    if route.path.starts_with("/api/") && !sends_on {
         // While the process drains.
         codes.push(Code::Overloaded);
     }
@@ -29,6 +31,7 @@ fn by_guards(route: &Route) -> Vec<Code> {
             Guard::IpLimit(_) | Guard::ChatLimit => &[Code::RateLimited],
             Guard::Bearer => &[Code::Unauthorized, Code::Misconfigured, Code::UpstreamUnavailable],
             Guard::Operator => &[Code::NotFound, Code::Unauthorized],
+            Guard::User => &[Code::Forbidden],
             Guard::Json => &[Code::UnsupportedMediaType],
             Guard::Body(_) => &[Code::PayloadTooLarge, Code::RequestTimeout],
         });

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder};
 
 use super::answer::Answer;
@@ -25,7 +26,7 @@ impl Caller {
     /// A client of `server` without a token.
     pub(crate) fn of(server: &Server) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().no_proxy().build().unwrap();
+        let client = Client::builder().no_proxy().redirect(Policy::none()).build().unwrap();
         Self { client, url: server.url().to_owned() }
     }
 

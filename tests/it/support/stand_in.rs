@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -22,10 +22,19 @@ pub(crate) struct StandIns {
 impl StandIns {
     /// Starts them; they end with the test's process.
     pub(crate) fn start() -> Self {
+        Self::start_at(SystemTime::UNIX_EPOCH)
+    }
+
+    /// The same, where what lasts a week lasts longer than any test.
+    pub(crate) fn in_the_year_2100() -> Self {
+        Self::start_at(SystemTime::UNIX_EPOCH + Duration::from_secs(4_102_444_800))
+    }
+
+    fn start_at(now: SystemTime) -> Self {
         let (to, started) = mpsc::channel();
         std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let wall = Arc::new(|| SystemTime::UNIX_EPOCH);
+                let wall = Arc::new(move || now);
                 let sandbox = sendcat::sandbox::start(wall).await.expect("loopback has ports");
                 to.send((sandbox.base_url(), sandbox.knobs())).expect("the test waits");
                 std::future::pending::<()>().await;
@@ -53,6 +62,29 @@ impl StandIns {
     /// Arms a fault of a provider, so many times.
     pub(crate) fn fail(&self, provider: &str, fault: &str, times: u32) {
         control(&self.url, provider, fault, times);
+    }
+
+    /// Gives the stand-ins an order of `/_control`, and reads what they say to it.
+    pub(crate) async fn order(&self, what: &str, body: &Value) -> Value {
+        let client = reqwest::Client::builder().no_proxy().build().expect("the system has CAs");
+        let sent = client.post(format!("{}/_control/{what}", self.url)).json(body).send().await;
+        let answer = sent.expect("the stand-ins answer");
+        assert!(answer.status().is_success(), "{what}: {}", answer.status());
+        serde_json::from_slice(&answer.bytes().await.expect("whole")).unwrap_or_default()
+    }
+
+    /// The last requests to a provider, oldest first.
+    pub(crate) async fn seen(&self, provider: &str) -> Vec<Value> {
+        let url = format!("{}/_control/requests?provider={provider}", self.url);
+        let client = reqwest::Client::builder().no_proxy().build().expect("the system has CAs");
+        let answer = client.get(url).send().await.expect("the stand-ins answer");
+        let seen: Value = answer.json().await.expect("they answer JSON");
+        seen["requests"].as_array().expect("a list").clone()
+    }
+
+    /// Arms a fault of a provider within a test's async part.
+    pub(crate) async fn arms(&self, provider: &str, fault: &str, times: u32) {
+        arm(&self.url, provider, fault, times).await;
     }
 
     /// What the stand-ins count of a provider, such as `requests` and `inFlight`. Asked on a bare
