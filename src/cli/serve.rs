@@ -133,9 +133,7 @@ async fn serve_as_told(
     let token = token.map(|session| session.token);
     let shared = wiring::shared(config, tree, auth, token.clone());
     let engines = wiring::Engines::new(&shared, &stop, wanted, mailboxes).await;
-    // Made here for its error; the workers make their own.
-    engines.begin(&stop)?;
-    answers::begin(&engines, &appoint);
+    engines.begin(&stop, &appoint)?;
     let address = shared.config.bind;
     let of_workers = Arc::clone(&shared);
     let app = move || {

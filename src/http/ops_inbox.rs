@@ -88,7 +88,8 @@ pub(super) async fn redeliver(call: Call) -> Result<HttpResponse, Refusal> {
         NotRedelivered::Unknown => ErrorCode::NotFound.into(),
         NotRedelivered::NotDead => Refusal::from(ErrorCode::Conflict)
             .saying("This event is no dead letter: it waits, runs, or is done."),
-        NotRedelivered::Full => ErrorCode::Overloaded.into(),
+        NotRedelivered::Full => Refusal::from(ErrorCode::StorageUnavailable)
+            .saying("The backlog of this event's kind is full; try again when it is shorter."),
         NotRedelivered::Unavailable(_) | NotRedelivered::Unreadable(_) => {
             ErrorCode::StorageUnavailable.into()
         }

@@ -5,8 +5,8 @@
 //! then one concern at a time: [`rate_window`] and [`rate_shard`], [`circuit_breaker`],
 //! [`bulkhead`], [`idempotency`], [`job`] and [`job_queue`], [`tool_cache`], [`stream_log`] and
 //! [`live_answers`], [`records`], [`threads`], [`mailboxes`], [`saved_answers`], [`whatsapp`] and
-//! [`retention`]; what supervision counts with: [`restart_intensity`], [`backoff`]; and how it all is kept:
-//! [`snapshot`], [`store`].
+//! [`retention`]; what supervision counts with: [`restart_intensity`], [`backoff`]; and how it all
+//! is kept: [`snapshot`], [`store`].
 
 pub mod backoff;
 pub mod bulkhead;

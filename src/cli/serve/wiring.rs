@@ -19,7 +19,7 @@ use sendcat_state::store::sled::SledStore;
 use sendcat_state::store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
-use super::ServeError;
+use super::{ServeError, answers};
 use crate::chat::cut::CutAnswers;
 use crate::chat::engine::{Engine, Parts};
 use crate::chat::once::Once;
@@ -28,7 +28,7 @@ use crate::config::{self, Config, fixed};
 use crate::http::guard::bearer::Auth;
 use crate::http::guard::keys::{KeySource, NoKey};
 use crate::http::{Shared, Worker};
-use crate::inbox::answers::Answering;
+use crate::inbox::answers::{Answering, Appoint};
 use crate::inbox::gmail::{self, Mailboxes};
 use crate::inbox::media_store::MediaStore;
 use crate::inbox::work::{self, Handlers};
@@ -290,13 +290,16 @@ impl Engines {
         Ok(Mailboxes::new(Arc::clone(&self.mailboxes), self.upstream()?))
     }
 
-    /// Makes one of each, and has mailboxes looked after until `stop`.
+    /// Makes one of each for its error, for the workers make their own; has those who wrote
+    /// answered from here on, and mailboxes looked after until `stop`.
     pub(super) fn begin(
         &self,
         stop: &CancellationToken,
+        appoint: &Appoint,
     ) -> Result<(), crate::upstream::call::NoClient> {
         drop(self.engine()?);
         actix::spawn(self.mailboxes()?.look_after(stop.clone()));
+        answers::begin(self, appoint);
         Ok(())
     }
 

@@ -80,7 +80,6 @@ pub(super) const ROWS: &[Route] = &[
             Code::Unauthorized,
             Code::MethodNotAllowed,
             Code::Conflict,
-            Code::Overloaded,
             Code::StorageUnavailable,
             Code::InternalError,
         ],
