@@ -4,14 +4,19 @@
 //! same way. Every answer that somebody acts on outside (an event accepted, a job ended) waits for
 //! the disk.
 
+mod letters;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use letters::{EventPage, NotRedelivered};
 use sendcat_state::job::{AttemptOutcome, ClaimedJob, EventRow, JobKind, NewJob, QueueRules};
-use sendcat_state::job_queue::{ClaimAnswer, Enqueued, JobChange, JobQueue, PartitionView, Report};
+use sendcat_state::job_queue::{
+    ClaimAnswer, Enqueued, JobChange, JobQueue, PartitionView, Redelivery, Report,
+};
 use sendcat_state::key::{LeaseId, TimedId};
-use sendcat_state::machine::{Decision, Order, ReadError, RecordWrite, Records, Scan, Table};
+use sendcat_state::machine::{Decision, ReadError, RecordWrite, Records};
 use sendcat_state::timestamp::Timestamp;
 use tokio::sync::{Notify, oneshot};
 
@@ -26,6 +31,8 @@ use crate::supervisor::Subtree;
 pub enum Command {
     /// Take these jobs, with these records.
     Enqueue(Vec<NewJob>, Vec<RecordWrite>),
+    /// Put this dead letter back in line, with these records.
+    Redeliver(Box<EventRow>, Vec<RecordWrite>),
     /// A job for this worker.
     Claim(String),
     /// A lease still needed.
@@ -50,6 +57,8 @@ pub enum Command {
 pub enum Answer {
     /// To [`Command::Enqueue`].
     Enqueued(Enqueued),
+    /// To [`Command::Redeliver`].
+    Redelivered(Redelivery),
     /// To [`Command::Claim`].
     Claim(ClaimAnswer),
     /// To [`Command::Renew`]: whether the lease is still there.
@@ -94,6 +103,9 @@ impl Machine for JobQueue {
             Command::Enqueue(jobs, writes) => {
                 self.enqueue(now, rules, jobs, writes).map(Answer::Enqueued)
             }
+            Command::Redeliver(row, writes) => {
+                self.redeliver(now, rules, *row, writes).map(Answer::Redelivered)
+            }
             Command::Claim(worker) => self.claim(now, rules, &worker).map(Answer::Claim),
             Command::Renew(id, lease) => self.renew(now, rules, id, lease).map(Answer::Renewed),
             Command::Report { held, outcome, random, .. } => {
@@ -113,6 +125,7 @@ impl Machine for JobQueue {
                 jobs.iter().any(|job| matches!(job.kind, JobKind::Inbox(_)))
             }
             Command::Report { kind, .. } => matches!(kind, JobKind::Inbox(_)),
+            Command::Redeliver(..) => true,
             Command::Claim(_) | Command::Renew(..) | Command::GiveBack(..) => false,
         }
     }
@@ -122,6 +135,7 @@ impl Machine for JobQueue {
             Answer::Claim(ClaimAnswer::Claimed(job)) => Some(Command::GiveBack(job.id, job.lease)),
             Answer::Claim(ClaimAnswer::Nothing { .. })
             | Answer::Enqueued(_)
+            | Answer::Redelivered(_)
             | Answer::Renewed(_)
             | Answer::Reported(_)
             | Answer::Noted => None,
@@ -174,6 +188,8 @@ pub struct Jobs {
     journal: Journal,
     work: Arc<Notify>,
     waiting: Arc<Mutex<HashMap<TimedId, oneshot::Sender<JobEnd>>>>,
+    /// Held while a dead letter is redelivered: two at once must not both find it dead.
+    redelivering: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Jobs {
@@ -183,6 +199,7 @@ impl Jobs {
             journal: around.journal.clone(),
             work: Arc::default(),
             waiting: Arc::default(),
+            redelivering: Arc::default(),
         }
     }
 
@@ -264,57 +281,6 @@ impl Jobs {
     /// Resolves when there may be work.
     pub(crate) async fn work(&self) {
         self.work.notified().await;
-    }
-
-    /// Accepted events, newest first, that `fits` lets through.
-    ///
-    /// # Errors
-    /// [`ReadError`] if the store cannot be read.
-    pub async fn events(
-        &self,
-        limit: usize,
-        fits: impl Fn(&EventRow) -> bool + Send + 'static,
-    ) -> Result<Vec<EventRow>, ReadError> {
-        /// Rows looked at for one answer: a rare status must not read the whole store.
-        const MOST_READ: usize = 10_000;
-        let read = self.journal.read(move |records| {
-            let scan =
-                Scan { prefix: &[], beyond: None, order: Order::Descending, limit: MOST_READ };
-            let rows = records.scan(Table::Events, scan)?;
-            let rows = rows.iter().map(|(_, row)| {
-                serde_json::from_slice::<EventRow>(row)
-                    .map_err(|error| ReadError(error.to_string()))
-            });
-            let mut found = Vec::new();
-            for row in rows {
-                let row = row?;
-                if fits(&row) {
-                    found.push(row);
-                }
-                if found.len() >= limit {
-                    break;
-                }
-            }
-            Ok(found)
-        });
-        read.await
-    }
-
-    /// What an accepted event said.
-    ///
-    /// # Errors
-    /// [`ReadError`] if the store cannot be read.
-    pub async fn event_body(&self, id: TimedId) -> Result<Option<Vec<u8>>, ReadError> {
-        let read =
-            self.journal.read(move |records| records.get(Table::EventBodies, &id.to_bytes()));
-        if let Some(body) = read.await? {
-            return Ok(Some(body));
-        }
-        // A worker may hold an event whose commit still waits for the writer: look behind it.
-        let behind = self.journal.transact(move |records| {
-            records.get(Table::EventBodies, &id.to_bytes()).map(|body| (body, Vec::new()))
-        });
-        behind.await.map_err(|error| ReadError(error.to_string()))?
     }
 
     /// What operators see.

@@ -56,6 +56,15 @@ pub enum OnDisconnect {
     Finish,
 }
 
+/// What becomes of a message that a thread has already when it is asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnKnown {
+    /// It is asked anew, and what follows it goes: a person has changed or repeated a question.
+    Replace,
+    /// It stays, and so does what follows it: a channel has delivered it again.
+    Keep,
+}
+
 /// A request for an answer, its body read and its caller known.
 #[derive(Clone, Debug)]
 pub struct Ask {
@@ -65,6 +74,8 @@ pub struct Ask {
     pub request: wire::ChatRequest,
     /// What happens when the reader goes.
     pub on_disconnect: OnDisconnect,
+    /// What happens if its message is known.
+    pub on_known: OnKnown,
     /// The trace that the request belongs to.
     pub trace: Trace,
     /// The key that it is to be answered once under, if it has one.
@@ -268,6 +279,7 @@ impl Engine {
             ending: Ending::Complete,
         };
         let trigger = match request.trigger {
+            wire::Trigger::Submit if ask.on_known == OnKnown::Keep => Trigger::Deliver,
             wire::Trigger::Submit => Trigger::Submit { replaces: request.message_id.clone() },
             wire::Trigger::Regenerate => Trigger::Regenerate { answer: request.message_id.clone() },
         };

@@ -8,3 +8,4 @@ pub mod once;
 pub mod resume;
 pub mod tools;
 pub mod turn;
+pub mod whole;

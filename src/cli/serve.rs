@@ -1,5 +1,6 @@
 //! `sendcat serve`: wires the rooms, serves until told to stop, drains, exits.
 
+mod answers;
 mod backstop;
 mod drain;
 mod sandboxed;
@@ -19,6 +20,7 @@ use crate::chat::tools::Wanted;
 use crate::config::{Config, Fault, Source};
 use crate::http::guard::bearer::Auth;
 use crate::http::routes;
+use crate::inbox::answers::Appoint;
 use crate::sandbox::Sandbox;
 use crate::telemetry::{self, LogFormat};
 
@@ -120,7 +122,8 @@ async fn serve_as_told(
 ) -> Result<Ended, ServeError> {
     let mut signals = drain::Signals::listen().map_err(ServeError::Signals)?;
     let wanted = Wanted::default();
-    let (tree, root, mailboxes) = wiring::tree(&config, clock.clone(), &wanted).await?;
+    let (appoint, answering) = Appoint::later();
+    let (tree, root, mailboxes) = wiring::tree(&config, clock.clone(), &wanted, answering).await?;
     wiring::arm_faults(&tree, config.faults.as_deref()).map_err(ServeError::Faults)?;
     let backstop = Backstop::behind(Arc::clone(tree.beat()));
     let supervised = actix::spawn(root.run());
@@ -130,8 +133,7 @@ async fn serve_as_told(
     let token = token.map(|session| session.token);
     let shared = wiring::shared(config, tree, auth, token.clone());
     let engines = wiring::Engines::new(&shared, &stop, wanted, mailboxes).await;
-    // Made here for its error; the workers make their own.
-    engines.begin(&stop)?;
+    engines.begin(&stop, &appoint)?;
     let address = shared.config.bind;
     let of_workers = Arc::clone(&shared);
     let app = move || {

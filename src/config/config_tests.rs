@@ -209,6 +209,21 @@ fn a_configured_source_needs_its_secret() {
 }
 
 #[test]
+fn a_secret_that_can_be_no_key_of_its_scheme_stops_the_start() {
+    let sources = ("WEBHOOK_SOURCES", "mail=standard");
+    let good = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    for secrets in ["hunter2!", "whsec_", "whsec_*", &format!("{good},hunter2!")] {
+        let lines = faults(&env(&[sources, ("WEBHOOK_SECRET_MAIL", secrets)]));
+        assert_eq!(
+            lines,
+            ["WEBHOOK_SECRET_MAIL: expected one or more secrets, separated by commas, each in \
+              base64, for mail=standard in WEBHOOK_SOURCES"]
+        );
+    }
+    load(&[sources, ("WEBHOOK_SECRET_MAIL", &format!("{good},{good}"))]);
+}
+
+#[test]
 fn no_secret_is_printed_anywhere() {
     let mut pairs: Vec<(String, String)> = knobs::all()
         .iter()

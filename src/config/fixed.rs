@@ -36,6 +36,13 @@ pub const DONE_EVENT_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Dead letters kept at most; beyond it the oldest goes.
 pub const DEAD_LETTERS_MAX: usize = 10_000;
 
+/// How long a code that links a number is good.
+pub const LINK_CODE_TTL: Duration = Duration::from_secs(10 * 60);
+/// How often a sender whom nobody has linked is told how that is done.
+pub const LINK_HINT_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The largest file of a message that is fetched, in bytes.
+pub const WHATSAPP_MEDIA_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Threads that one owner may have.
 pub const THREADS_PER_OWNER_MAX: usize = 1000;
 /// Evidence rows that one owner may have.

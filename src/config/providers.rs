@@ -3,10 +3,11 @@
 //! An address has no slash at its end, so a path is put behind it as it is.
 
 use super::fault::Fault;
-use super::kind::{Kind, SCHEMES};
+use super::kind::{Kind, SCHEMES, Value};
 use super::secret::Secret;
 use super::settled::{Settled, Settlement};
 use super::source::{SOURCE_SECRET, Source};
+use crate::contract::webhook::standard_secret;
 
 /// The model provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,10 +207,14 @@ pub(super) fn settle_source_secrets(
         let found = source.values(&knob).find(|(text, _)| !text.trim().is_empty());
         let settled = found.and_then(|(text, origin)| {
             let value = Kind::Secrets.read(text)?;
+            if pair.ends_with("=standard") && !all_standard(&value) {
+                return None;
+            }
             Some(Settlement { value, text: Some(text.to_owned()), origin })
         });
-        let why =
-            || format!("expected {}, for {pair} in WEBHOOK_SOURCES", Kind::Secrets.expected());
+        let form = if pair.ends_with("=standard") { ", each in base64" } else { "" };
+        let expected = Kind::Secrets.expected();
+        let why = || format!("expected {expected}{form}, for {pair} in WEBHOOK_SOURCES");
         settled.map(|settled| (knob.clone(), settled)).ok_or_else(|| Fault::bare(&knob, &why()))
     };
     let (good, bad): (Vec<_>, Vec<_>) = pairs.iter().map(settle).partition(Result::is_ok);
@@ -218,6 +223,12 @@ pub(super) fn settle_source_secrets(
     } else {
         Err(bad.into_iter().filter_map(Result::err).collect())
     }
+}
+
+/// Whether every secret can be a key of Standard Webhooks: one that cannot would let nobody in.
+fn all_standard(value: &Value) -> bool {
+    let is_one = |secret: &String| standard_secret(secret.as_bytes()).is_some();
+    matches!(value, Value::List(secrets) if secrets.iter().all(is_one))
 }
 
 fn name_of(pair: &str) -> &str {

@@ -48,6 +48,14 @@ pub const ACCEL_BUFFERING: &str = "x-accel-buffering";
 pub const STREAM_CACHE_CONTROL: &str = "no-cache, no-transform";
 /// Meta's and GitHub's signature over the raw body.
 pub const HUB_SIGNATURE: &str = "x-hub-signature-256";
+/// What GitHub says a delivery is about; its signature does not cover it.
+pub const GITHUB_EVENT: &str = "x-github-event";
+/// Stripe's signature, with the time it was made.
+pub const STRIPE_SIGNATURE: &str = "stripe-signature";
+/// Identifier, time and signature of Standard Webhooks.
+pub const STANDARD_WEBHOOK: [&str; 3] = ["webhook-id", "webhook-timestamp", "webhook-signature"];
+/// The same three as Svix names them.
+pub const SVIX_WEBHOOK: [&str; 3] = ["svix-id", "svix-timestamp", "svix-signature"];
 /// Forbids a browser to guess another type than the declared one.
 pub const CONTENT_TYPE_OPTIONS: &str = "x-content-type-options";
 

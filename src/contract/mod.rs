@@ -11,6 +11,7 @@ pub mod body;
 pub mod chat;
 pub mod code;
 pub mod connection;
+pub mod function;
 pub mod gmail;
 pub mod headers;
 pub mod ops;
@@ -21,7 +22,9 @@ pub mod signature;
 pub mod threads;
 pub mod trace;
 pub mod ui_stream;
+pub mod webhook;
 pub mod whatsapp;
+mod whatsapp_link;
 mod whatsapp_verify;
 
 use std::time::{Duration, SystemTime};

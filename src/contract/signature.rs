@@ -3,13 +3,14 @@
 //! What is hashed is what came over the wire: Meta signs its payload with non-ASCII escaped, so a
 //! body that was parsed and written again would no longer match (WEBHOOKS.md §1.2). Several
 //! secrets may be good at once, during a rotation. The schemes of configured sources (standard,
-//! github, stripe) will stand beside [`verify_meta`], each a function of its headers, the body
-//! and the secrets.
+//! github, stripe) are in [`super::webhook`].
 //!
 //! # Invariants
 //! - Neither a signature nor a token is compared in a time that tells how much of it was right.
 //! - An empty secret and an empty token open nothing.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -23,9 +24,12 @@ pub enum SignatureFault {
     /// There is no signature.
     #[error("no signature")]
     Missing,
-    /// There is one of another form than `sha256=` and 64 hexadecimal digits.
-    #[error("signature is not sha256= and 64 hexadecimal digits")]
+    /// There is one of another form than the scheme's, such as `sha256=` and 64 hexadecimal digits.
+    #[error("signature is not of the scheme's form")]
     Malformed,
+    /// What was signed names a time that is too far from now.
+    #[error("signature is of another time")]
+    Stale,
     /// It is not the signature of this body by any of the secrets.
     #[error("signature does not match")]
     Mismatch,
@@ -58,10 +62,21 @@ pub fn sign_meta(secret: &[u8], body: &[u8]) -> String {
     format!("{PREFIX}{}", hex::encode(keyed(secret, body).finalize().into_bytes()))
 }
 
-fn keyed(secret: &[u8], body: &[u8]) -> Hmac<Sha256> {
+pub(super) fn keyed(secret: &[u8], body: &[u8]) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
     mac.update(body);
     mac
+}
+
+/// The SHA-256 of these bytes, in hexadecimal.
+pub fn digest(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// Whether the bytes have that SHA-256, written in hexadecimal or base64: providers do both.
+pub fn has_digest(claimed: &str, bytes: &[u8]) -> bool {
+    let claimed = hex::decode(claimed).ok().or_else(|| STANDARD.decode(claimed).ok());
+    claimed.as_deref() == Some(Sha256::digest(bytes).as_slice())
 }
 
 /// Whether the presented token is one of the expected ones. The time it takes depends on the

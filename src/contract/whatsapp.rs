@@ -12,10 +12,11 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
 use super::body::{BodyError, parse_object, text_of};
+use super::signature::digest;
 
+pub use super::whatsapp_link::{LinkCode, LinkCodeAnswer};
 pub use super::whatsapp_verify::{CHALLENGE_BYTES_MAX, Verification, VerificationFault};
 
 /// The longest identifier that is taken as one; real ones have some 60 bytes.
@@ -131,6 +132,16 @@ pub enum ElementKey<'a> {
 }
 
 impl Element {
+    /// Which of our numbers, or whose account, it is about: a sender is counted by it.
+    pub fn account(&self) -> Option<&str> {
+        match self {
+            Self::Message(message) => message.phone_number_id.as_deref(),
+            Self::Status(status) => status.phone_number_id.as_deref(),
+            Self::Change(change) => change.account.as_deref(),
+            Self::Odd(_) => None,
+        }
+    }
+
     /// What the idempotency key of this element is made of.
     pub fn key(&self) -> ElementKey<'_> {
         match self {
@@ -150,7 +161,7 @@ impl Element {
 
 fn digest_of(element: &impl Serialize) -> String {
     let bytes = serde_json::to_vec(element).expect("an element always encodes");
-    hex::encode(Sha256::digest(bytes))
+    digest(&bytes)
 }
 
 /// Takes a delivery apart.

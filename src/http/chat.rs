@@ -6,7 +6,7 @@ use actix_web::HttpResponse;
 use super::dispatch::Call;
 use super::respond::{self, Refusal};
 use super::sse;
-use crate::chat::engine::{Ask, Begun, ChatRefusal, OnDisconnect};
+use crate::chat::engine::{Ask, Begun, ChatRefusal, OnDisconnect, OnKnown};
 use crate::chat::resume::Resumed;
 use crate::contract::body::Issue;
 use crate::contract::chat::{ChatRequest, StopRequest, ThreadId};
@@ -30,7 +30,8 @@ pub(super) async fn post(call: Call) -> Result<HttpResponse, Refusal> {
         [Some(key)] => Some(keyed(&owner, key, &call.body)?),
         _ => return Err(wrong_key()),
     };
-    let ask = Ask { owner, request, on_disconnect, trace: call.trace.clone(), key };
+    let (on_known, trace) = (OnKnown::Replace, call.trace.clone());
+    let ask = Ask { owner, request, on_disconnect, on_known, trace, key };
     let begun = call.worker.engine.begin(ask).await;
     let Begun { reader, replayed } = begun.map_err(|refusal| refused(&call, refusal))?;
     let mut response = sse::answer(reader, || {});

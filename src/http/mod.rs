@@ -12,6 +12,7 @@ pub mod health;
 pub mod openapi;
 pub mod ops;
 pub mod ops_cache;
+pub mod ops_inbox;
 pub mod ops_snapshot;
 pub mod page;
 pub mod pages;
@@ -21,7 +22,9 @@ pub mod routes;
 pub mod sessions;
 pub mod sse;
 pub mod threads;
+pub mod webhooks;
 pub mod whatsapp;
+pub mod whatsapp_links;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

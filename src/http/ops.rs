@@ -1,14 +1,11 @@
-//! What operators ask: actors, accepted events, injected faults.
+//! What operators ask: actors, injected faults.
 
 use actix_web::HttpResponse;
 use sendcat_actors::faults::{self, ScheduledFault};
 use sendcat_actors::observe::ActorView;
-use sendcat_state::job::{EventRow, EventStatus};
-use sendcat_state::key::InboxSource;
 
 use super::Shared;
 use super::dispatch::Call;
-use super::pages::{limit_of, wrong};
 use super::respond::{self, Refusal};
 use crate::contract::body::{BodyError, parse_object};
 use crate::contract::code::ErrorCode;
@@ -17,61 +14,12 @@ use crate::contract::{ops, rfc3339};
 /// The name that faults of handlers are armed by.
 const HANDLERS: &str = "http";
 
-/// Rows of one answer at most.
-const MOST_ROWS: usize = 1000;
-
 /// Every actor, seen without asking one.
 pub(super) async fn actors(call: Call) -> Result<HttpResponse, Refusal> {
     let answer =
         ops::ActorsAnswer { generated_at: now(call.shared()), actors: actor_rows(call.shared()) };
     Ok(respond::json(&answer))
 }
-
-/// Accepted events, newest first.
-pub(super) async fn inbox(call: Call) -> Result<HttpResponse, Refusal> {
-    let limit = limit_of(&call, call.shared().config.ops.max_rows_per_section, MOST_ROWS)?;
-    let source = match call.query("source") {
-        None => None,
-        Some(name) => Some(
-            InboxSource::from_name(&name)
-                .ok_or_else(|| wrong("source", "whatsapp, gmail or generic"))?,
-        ),
-    };
-    let running = call.shared().tree.jobs.view().running.clone();
-    let wanted = match call.query("status") {
-        None => None,
-        Some(name) if STATUSES.contains(&name.as_str()) => Some(name),
-        Some(_) => return Err(wrong("status", "pending, running, done or dead")),
-    };
-    let status = move |row: &EventRow| match row.status {
-        EventStatus::Pending if running.contains(&row.id) => "running",
-        EventStatus::Pending => "pending",
-        EventStatus::Done => "done",
-        EventStatus::Dead => "dead",
-    };
-    let status_of = status.clone();
-    let fits = move |row: &EventRow| {
-        source.is_none_or(|source| row.source == source)
-            && wanted.as_deref().is_none_or(|wanted| status_of(row) == wanted)
-    };
-    let rows = call.shared().tree.jobs.events(limit, fits).await.map_err(|error| {
-        tracing::error!(%error, "accepted events could not be read");
-        Refusal::from(ErrorCode::StorageUnavailable)
-    })?;
-    let on_the_wire = |row: EventRow| ops::InboxRow {
-        id: row.id.to_string(),
-        source: row.source.to_string(),
-        status: status(&row).to_owned(),
-        key: row.key,
-        attempts: row.attempts,
-        accepted_at: rfc3339(row.accepted_at.as_millis()),
-        done_at: row.done_at.map(|at| rfc3339(at.as_millis())),
-    };
-    let items = rows.into_iter().map(on_the_wire).collect();
-    Ok(respond::json(&ops::InboxAnswer { generated_at: now(call.shared()), items }))
-}
-
-const STATUSES: [&str; 4] = ["pending", "running", "done", "dead"];
 
 pub(super) fn now(shared: &Shared) -> String {
     rfc3339(shared.tree.clock.now().as_millis())

@@ -4,6 +4,7 @@
 //! that a route may answer: each is produced by a test.
 
 mod chats;
+mod inbox;
 mod mailboxes;
 mod owned;
 
@@ -14,7 +15,7 @@ use sendcat_state::key::Bucket;
 use super::Worker;
 use super::dispatch::{Call, dispatch};
 use super::respond::Refusal;
-use super::{health, openapi, ops, ops_cache, ops_snapshot, page, sessions, whatsapp};
+use super::{health, openapi, ops, ops_cache, ops_inbox, ops_snapshot, page, sessions, whatsapp};
 use crate::contract::code::ErrorCode as Code;
 
 /// What stands before a handler.
@@ -98,10 +99,12 @@ const WEBHOOK_CODES: &[Code] = &[
     Code::InternalError,
 ];
 
-const COUNT: usize = chats::ROWS.len() + OWN.len() + owned::ROWS.len() + mailboxes::ROWS.len();
+const COUNT: usize =
+    chats::ROWS.len() + OWN.len() + inbox::ROWS.len() + owned::ROWS.len() + mailboxes::ROWS.len();
 
 /// The table. Rows of one path stand together.
-pub const ROUTES: &[Route] = &joined::<COUNT>(&[chats::ROWS, OWN, owned::ROWS, mailboxes::ROWS]);
+pub const ROUTES: &[Route] =
+    &joined::<COUNT>(&[chats::ROWS, OWN, inbox::ROWS, owned::ROWS, mailboxes::ROWS]);
 
 const fn joined<const ROWS: usize>(tables: &[&'static [Route]]) -> [Route; ROWS] {
     let mut all = [tables[0][0]; ROWS];
@@ -199,7 +202,7 @@ const OWN: &[Route] = &[
         path: "/ops/inbox",
         cors: false,
         guards: OPERATOR,
-        handler: handler!(ops::inbox),
+        handler: handler!(ops_inbox::inbox),
         codes: &[
             Code::NotFound,
             Code::Unauthorized,

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 
 use super::dispatch::Call;
+use super::guard::rate_limit;
 use super::respond::Refusal;
 use crate::contract::code::ErrorCode;
 use crate::contract::{headers, signature, whatsapp};
@@ -30,6 +31,8 @@ pub(super) async fn post(call: Call) -> Result<HttpResponse, Refusal> {
     signature::verify_meta(secrets, signed, &call.body)
         .map_err(|_| Refusal::from(ErrorCode::Forbidden))?;
     let elements = whatsapp::read(&call.body)?;
+    let sender = elements.iter().find_map(|element| element.account()).unwrap_or("unnamed");
+    rate_limit::by_sender(&call, "whatsapp", sender).await?;
     let events = elements.iter().map(inbox::whatsapp::event).collect();
     call.shared().inbox.accept(events).await.map(accepted).map_err(not_accepted)
 }

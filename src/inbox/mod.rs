@@ -8,28 +8,31 @@
 //! - Nobody hears yes before the events are on disk.
 //! - An effect is written in the commit that ends its event: it happens once, whatever crashes.
 
+pub mod answers;
+pub mod generic;
 pub mod gmail;
+pub mod media_store;
+pub mod tidying;
 pub mod whatsapp;
+mod whatsapp_replies;
+mod whatsapp_work;
+pub mod work;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use sendcat_actors::chance;
 use sendcat_actors::clock::SharedClock;
 use sendcat_actors::failure::{self, AskError, Concern};
 use sendcat_actors::idempotency::{ClaimGuard, Idempotency, StillPending};
-use sendcat_actors::job_queue::Jobs;
-use sendcat_actors::ports::Attempt;
+use sendcat_actors::job_queue::{Jobs, NotRedelivered};
 use sendcat_state::idempotency::ClaimRow;
-use sendcat_state::job::{AttemptOutcome, ClaimedJob, JobKind, NewJob, write_body};
+use sendcat_state::job::{JobKind, NewJob, write_body};
 use sendcat_state::job_queue::Enqueued;
 use sendcat_state::key::{IdempotencyKey, InboxSource, TimedId};
-use sendcat_state::machine::{RecordWrite, Table};
-use serde::Serialize;
+use sendcat_state::machine::Records;
+use sendcat_state::whatsapp as state;
 
-use self::gmail::Mailboxes;
 use crate::config::fixed;
-use crate::contract::rfc3339;
 
 /// One thing that a delivery says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +113,18 @@ impl Inbox {
         accepting.await.unwrap_or(Err(NotAccepted::Unavailable(AskError::Crashed)))
     }
 
+    /// Has a dead letter worked off again, also one whose effect may have left: whoever asks has
+    /// looked. The answer comes when that is on disk.
+    ///
+    /// # Errors
+    /// [`NotRedelivered`].
+    pub async fn redeliver(&self, id: TimedId) -> Result<(), NotRedelivered> {
+        let release = move |records: &dyn Records| {
+            Ok(state::release_reply(records, id)?.into_iter().collect())
+        };
+        self.jobs.redeliver(id, release).await
+    }
+
     async fn accept_all(self, events: Vec<NewEvent>) -> Result<Accepted, NotAccepted> {
         let delivered = events.len();
         let mut once: Vec<NewEvent> = Vec::with_capacity(delivered);
@@ -158,76 +173,4 @@ impl Inbox {
             }
         }
     }
-}
-
-/// Works off accepted events.
-#[derive(Clone)]
-pub struct Handlers {
-    jobs: Jobs,
-    clock: SharedClock,
-    /// `None` in a process that no call can leave.
-    mailboxes: Option<Mailboxes>,
-}
-
-/// What a source said, kept as evidence.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Evidence<'a> {
-    source: InboxSource,
-    key: &'a str,
-    received_at: String,
-    body: serde_json::Value,
-}
-
-impl Handlers {
-    /// Handlers that read events' bodies there.
-    pub fn new(jobs: Jobs, clock: SharedClock, mailboxes: Option<Mailboxes>) -> Arc<Self> {
-        Arc::new(Self { jobs, clock, mailboxes })
-    }
-
-    /// Runs one attempt at an accepted event.
-    pub async fn run(self: Arc<Self>, source: InboxSource, job: ClaimedJob) -> Attempt {
-        let outcome = match self.jobs.event_body(job.id).await {
-            Ok(Some(body)) => match self.of_mailbox(source, &job, &body).await {
-                Some(outcome) => outcome,
-                None => self.effect(source, &job, &body),
-            },
-            Ok(None) => AttemptOutcome::Dead { error: "the event's body is gone".to_owned() },
-            Err(error) => AttemptOutcome::Retry { error: error.to_string(), after: None },
-        };
-        Attempt { outcome, result: None }
-    }
-
-    /// What a push about a connected mailbox comes to; `None` of everything else.
-    async fn of_mailbox(
-        &self,
-        source: InboxSource,
-        job: &ClaimedJob,
-        body: &[u8],
-    ) -> Option<AttemptOutcome> {
-        match (&self.mailboxes, source) {
-            (Some(mailboxes), InboxSource::Gmail) => mailboxes.work_off(job, body).await,
-            (Some(_) | None, _) => None,
-        }
-    }
-
-    /// What an event does: for now, every one is kept as evidence of its source.
-    fn effect(&self, source: InboxSource, job: &ClaimedJob, body: &[u8]) -> AttemptOutcome {
-        if let Some(why) = whatsapp::odd(source, body) {
-            return AttemptOutcome::Dead { error: why };
-        }
-        match serde_json::from_slice(body) {
-            Ok(body) => {
-                let received_at = rfc3339(self.clock.now().as_millis());
-                let evidence = Evidence { source, key: &job.key, received_at, body };
-                AttemptOutcome::Done { writes: vec![write_evidence(source, job.id, &evidence)] }
-            }
-            Err(error) => AttemptOutcome::Dead { error: format!("the event's body: {error}") },
-        }
-    }
-}
-
-fn write_evidence(source: InboxSource, id: TimedId, evidence: &Evidence<'_>) -> RecordWrite {
-    let key = [source.as_str().as_bytes(), &[0], &id.to_bytes()].concat();
-    RecordWrite::put(Table::Evidence, key, evidence)
 }

@@ -15,16 +15,3 @@ pub fn event(element: &Element) -> NewEvent {
     let body = serde_json::to_vec(element).expect("an element was read from JSON");
     NewEvent { source: InboxSource::Whatsapp, key, body }
 }
-
-/// Why an event cannot be worked off, if it is an odd element: it goes to the dead letters, where
-/// an operator can look at it.
-pub(super) fn odd(source: InboxSource, body: &[u8]) -> Option<String> {
-    if source != InboxSource::Whatsapp {
-        return None;
-    }
-    match serde_json::from_slice::<Element>(body) {
-        Ok(Element::Odd(odd)) => Some(odd.why),
-        Ok(Element::Message(_) | Element::Status(_) | Element::Change(_)) => None,
-        Err(error) => Some(format!("the event's body: {error}")),
-    }
-}

@@ -1,9 +1,12 @@
 //! WhatsApp's Graph API: sending a message, and media in two steps.
 //!
-//! Paths are taken with and without a version (`v21.0`) in front.
+//! Paths are taken with and without a version (`v21.0`) in front. What a media's id begins with
+//! says what is wrong with it: `missing` is not there, `gone` is announced and not there,
+//! `altered` has other bytes than announced, `elsewhere` is announced at an address of somebody
+//! else, `moved` redirects there, `large` is announced as larger than it may be.
 
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::ask::Ask;
@@ -13,6 +16,8 @@ use super::reply::Reply;
 const PICTURE: &[u8] = b"\xff\xd8\xff\xe0sandbox picture ";
 /// Behind this segment stand the addresses of step two.
 const ATTACHMENTS: &str = "attachments";
+/// Where nobody's key belongs.
+const ELSEWHERE: &str = "http://127.0.0.1:9/latest/meta-data";
 
 pub(super) fn answer(ask: &Ask<'_>) -> Reply {
     if ask.bearer().is_none() {
@@ -25,22 +30,37 @@ pub(super) fn answer(ask: &Ask<'_>) -> Reply {
     };
     match (ask.method, path) {
         ("POST", [number, "messages"]) if !number.is_empty() => send(ask),
+        ("GET", [ATTACHMENTS, media]) if media.starts_with("gone") => refuse(404),
+        ("GET", [ATTACHMENTS, media]) if media.starts_with("moved") => {
+            Reply::whole(302, "text/plain", Bytes::new()).header("location", ELSEWHERE)
+        }
         ("GET", [ATTACHMENTS, media]) => Reply::whole(200, "image/jpeg", picture(media)),
         ("GET", [media]) if media.starts_with("missing") => refuse(404),
-        ("GET", [media]) if !media.is_empty() => {
-            let bytes = picture(media);
-            let body = json!({
-                "messaging_product": "whatsapp",
-                "url": format!("{}/{ATTACHMENTS}/{media}", ask.base),
-                "mime_type": "image/jpeg",
-                "sha256": hex::encode(Sha256::digest(&bytes)),
-                "file_size": bytes.len().to_string(),
-                "id": media,
-            });
-            Reply::json(200, &body)
-        }
+        ("GET", [media]) if !media.is_empty() => Reply::json(200, &announced(ask, media)),
         _ => refuse(404),
     }
+}
+
+/// What step one says of a media.
+fn announced(ask: &Ask<'_>, media: &str) -> Value {
+    let bytes = picture(media);
+    let url = match media.starts_with("elsewhere") {
+        true => ELSEWHERE.to_owned(),
+        false => format!("{}/{ATTACHMENTS}/{media}", ask.base),
+    };
+    let digest = match media.starts_with("altered") {
+        true => Sha256::digest(b"something else"),
+        false => Sha256::digest(&bytes),
+    };
+    let size = if media.starts_with("large") { 100 << 20 } else { bytes.len() };
+    json!({
+        "messaging_product": "whatsapp",
+        "url": url,
+        "mime_type": "image/jpeg",
+        "sha256": hex::encode(digest),
+        "file_size": size.to_string(),
+        "id": media,
+    })
 }
 
 /// An error in the shape of the Graph API; callers switch on its `code`.

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+pub use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Response, Url};
+use reqwest::{Client, Method, Response};
 use sendcat_actors::bulkhead::{Bulkheads, Saturated, Slot};
 use sendcat_actors::circuit_breaker::{CallPermit, CircuitBreakers};
 use sendcat_state::bulkhead::Priority;
@@ -237,6 +238,37 @@ impl Upstream {
         (refusal, read): (ReadRefusal, impl FnOnce(&[u8]) -> Result<T, UpstreamError>),
     ) -> Result<T, UpstreamError> {
         let provider = call.provider;
+        let whole = |body: Option<Vec<u8>>| {
+            let what = "more than an answer may have";
+            read(&body.ok_or(UpstreamError::Malformed { provider, what })?)
+        };
+        self.bounded(call, holder, (deadline, MAX_BODY_BYTES), (refusal, whole)).await
+    }
+
+    /// Makes a call whose answer is a file of at most `most_bytes`; `None` if it has more, which is
+    /// no failure of the provider.
+    ///
+    /// # Errors
+    /// [`UpstreamError`], recorded with the provider's circuit.
+    pub async fn file(
+        &self,
+        call: Call,
+        holder: &str,
+        (deadline, most_bytes): (Duration, usize),
+        refusal: ReadRefusal,
+    ) -> Result<Option<Vec<u8>>, UpstreamError> {
+        self.bounded(call, holder, (deadline, most_bytes), (refusal, Ok)).await
+    }
+
+    /// What both of these do; `read` is handed `None` for what has too many bytes.
+    async fn bounded<T>(
+        &self,
+        call: Call,
+        holder: &str,
+        (deadline, most_bytes): (Duration, usize),
+        (refusal, read): (ReadRefusal, impl FnOnce(Option<Vec<u8>>) -> Result<T, UpstreamError>),
+    ) -> Result<T, UpstreamError> {
+        let provider = call.provider;
         let slot = self.bulkheads.acquire_as(provider, holder, Priority::Tool).await;
         let saturated =
             |full: Saturated| UpstreamError::Saturated { provider, retry_after: full.retry_after };
@@ -245,11 +277,11 @@ impl Upstream {
         let answer = async {
             let response = self.send(call, deadline).await?;
             let response = accepted(response, refusal).await?;
-            read_whole(provider, response, MAX_BODY_BYTES).await
+            read_at_most(provider, response, most_bytes).await
         };
         let answered = tokio::time::timeout(deadline, answer).await;
         let late = || UpstreamError::TimedOut { provider, clock: Clock::Total, limit: deadline };
-        let answer = answered.unwrap_or_else(|_| Err(late())).and_then(|body| read(&body));
+        let answer = answered.unwrap_or_else(|_| Err(late())).and_then(read);
         match &answer {
             Ok(_) => {
                 recorder.heard();
@@ -345,22 +377,20 @@ async fn accepted(response: Response, refusal: ReadRefusal) -> Result<Response, 
     Err(refusal(&RefusedAnswer { status: status.as_u16(), retry_after, body }))
 }
 
-async fn read_whole(
+/// The body, or `None` if it has more bytes than that.
+async fn read_at_most(
     provider: ProviderId,
     response: Response,
     most_bytes: usize,
-) -> Result<Vec<u8>, UpstreamError> {
+) -> Result<Option<Vec<u8>>, UpstreamError> {
     let mut stream = response.bytes_stream();
     let mut body = Vec::new();
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|_| UpstreamError::Cut { provider })?;
         if body.len() + chunk.len() > most_bytes {
-            return Err(UpstreamError::Malformed {
-                provider,
-                what: "more than an answer may have",
-            });
+            return Ok(None);
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body)
+    Ok(Some(body))
 }

@@ -16,3 +16,4 @@ pub mod serpapi;
 pub mod serper;
 pub mod sse;
 mod text;
+pub mod whatsapp;

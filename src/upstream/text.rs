@@ -13,6 +13,11 @@ pub(super) fn pairs(pairs: &[(&str, &str)]) -> String {
     pairs.iter().map(pair).collect::<Vec<_>>().join("&")
 }
 
+/// A text as one segment of a path.
+pub(super) fn segment(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
 /// A text without the space around it, cut to so many characters; `None` if nothing is left.
 pub(super) fn bounded(text: &str, most_chars: usize) -> Option<String> {
     let text = text.trim();

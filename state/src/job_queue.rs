@@ -21,6 +21,7 @@
 
 mod held;
 mod known_keys;
+mod redelivery;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +34,7 @@ use crate::machine::{Apply, Decision, RecordWrite};
 use crate::timestamp::Timestamp;
 use held::{Job, JobState, Partition, by_name, end, event_row, requeue};
 use known_keys::KnownKeys;
-pub use words::{ClaimAnswer, Enqueued, PartitionView, Report};
+pub use words::{ClaimAnswer, Enqueued, PartitionView, Redelivery, Report};
 
 /// The queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +77,15 @@ pub enum JobChange {
         id: TimedId,
         /// The lease's new end.
         ends: Timestamp,
+    },
+    /// An operator put a dead letter back in line, its attempts forgotten.
+    Redelivered {
+        /// When.
+        at: Timestamp,
+        /// Which.
+        job: NewJob,
+        /// When it was first handed in.
+        accepted_at: Timestamp,
     },
     /// A job waits for its next attempt.
     Requeued {
@@ -307,30 +317,6 @@ impl JobQueue {
             JobState::Running { .. } | JobState::Queued { .. } => None,
         }
     }
-
-    /// Takes a job out of the index that its state stands in.
-    fn unlist(&mut self, id: TimedId) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        let kind = job.kind;
-        match job.state.clone() {
-            JobState::Queued { due } => {
-                self.partition_mut(kind).queued.remove(&(due, id));
-            }
-            JobState::Running { ends, .. } => {
-                self.ends.remove(&(ends, id));
-                self.partition_mut(kind).running -= 1;
-            }
-        }
-    }
-
-    /// Puts a job into the queue, to fall due at `due`.
-    fn list_queued(&mut self, id: TimedId, due: Timestamp) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.state = JobState::Queued { due };
-            let kind = job.kind;
-            self.partition_mut(kind).queued.insert((due, id));
-        }
-    }
 }
 
 impl Apply<JobChange> for JobQueue {
@@ -350,6 +336,9 @@ impl Apply<JobChange> for JobQueue {
                     self.jobs.insert(new.id, job);
                     self.list_queued(new.id, *at);
                 }
+            }
+            JobChange::Redelivered { at, job, accepted_at } => {
+                self.take_back(*at, job, *accepted_at);
             }
             JobChange::Claimed { id, worker, at, ends } => {
                 self.unlist(*id);

@@ -4,9 +4,9 @@
 //! a loop. Read in this order: [`machine`] (the shape of all of them), [`timestamp`] and [`key`];
 //! then one concern at a time: [`rate_window`] and [`rate_shard`], [`circuit_breaker`],
 //! [`bulkhead`], [`idempotency`], [`job`] and [`job_queue`], [`tool_cache`], [`stream_log`] and
-//! [`live_answers`], [`records`], [`threads`], [`mailboxes`] and [`saved_answers`]; what
-//! supervision counts with: [`restart_intensity`], [`backoff`]; and how it all is kept:
-//! [`snapshot`], [`store`].
+//! [`live_answers`], [`records`], [`threads`], [`mailboxes`], [`saved_answers`], [`whatsapp`] and
+//! [`retention`]; what supervision counts with: [`restart_intensity`], [`backoff`]; and how it all
+//! is kept: [`snapshot`], [`store`].
 
 pub mod backoff;
 pub mod bulkhead;
@@ -23,6 +23,7 @@ pub mod rate_shard;
 pub mod rate_window;
 pub mod records;
 pub mod restart_intensity;
+pub mod retention;
 pub mod saved_answers;
 pub mod snapshot;
 pub mod store;
@@ -30,3 +31,4 @@ pub mod stream_log;
 pub mod threads;
 pub mod timestamp;
 pub mod tool_cache;
+pub mod whatsapp;

@@ -124,11 +124,13 @@ pub enum Table {
     MailboxOwners = 15,
     /// Questions to connect a mailbox that are not answered yet, by owner.
     Askings = 16,
+    /// WhatsApp: linking codes, links, hints, replies under way, statuses of our messages.
+    Whatsapp = 20,
 }
 
 impl Table {
     /// Every table, in the order of their numbers on disk.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Claims,
         Self::Events,
         Self::EventBodies,
@@ -145,6 +147,7 @@ impl Table {
         Self::Mailboxes,
         Self::MailboxOwners,
         Self::Askings,
+        Self::Whatsapp,
     ];
 }
 

@@ -102,6 +102,9 @@ pub enum Trigger {
         /// The message that was edited, if one was.
         replaces: Option<String>,
     },
+    /// The last user message, from a channel that may deliver it again: one that is there already
+    /// stays, and so does what follows it.
+    Deliver,
     /// The thread as it stood before an answer.
     Regenerate {
         /// That answer; the last one if not named.
@@ -199,6 +202,17 @@ fn go_on(
             change.drop_from(&mut stored, from);
             change.append(last);
             stored.push((change.row.next - 1, last.clone()));
+        }
+        Trigger::Deliver => {
+            let last = turn.messages.iter().rfind(|message| message.role == Role::User);
+            let last = last.ok_or(ThreadRefusal::NothingToAnswer)?;
+            match place(&last.id) {
+                Some(at) => stored.truncate(at + 1),
+                None => {
+                    change.append(last);
+                    stored.push((change.row.next - 1, last.clone()));
+                }
+            }
         }
         Trigger::Regenerate { answer: Some(id) } => {
             let from = place(id).ok_or(ThreadRefusal::NotFound("message"))?;

@@ -17,7 +17,7 @@ use failing::{with_a_failing_model, without_keys};
 
 use crate::records::with_full_owner;
 use crate::support::answer::Answer;
-use crate::support::client::Caller;
+use crate::support::client::{Caller, run};
 use crate::support::mailbox::{JWT_SECRET, user_token};
 use crate::support::raw::Raw;
 use crate::support::scene::{Scene, get, session, until};
@@ -25,6 +25,8 @@ use crate::support::server::{Server, Setup};
 use crate::support::webhook::{OPS_TOKEN, PUSH_TOKEN, SECRET, delivery_of, receiver};
 
 const STOP: &str = "/api/chat/{chatId}/stop";
+const REDELIVER: &str = "/ops/dead-letters/{id}/redeliver";
+const SOURCE: &str = "/api/webhooks/{source}";
 
 /// A route, and a code of it that has to be reached.
 type Wanted = (&'static Route, Code);
@@ -63,6 +65,7 @@ ways! {
     Over: what_is_over_cannot_be_stopped by once_it_is_over;
     Deaf: a_cache_that_gives_no_answer_is_overloaded by without_the_cache;
     Key: a_key_with_another_body_is_a_mismatch by with_a_key_of_another_body;
+    Done: what_is_done_is_not_redelivered by once_it_is_done;
     Full: who_has_all_there_may_be_is_in_conflict by by_a_full_owner;
     Draining: a_process_that_drains_is_overloaded by while_it_drains;
     Disk: what_cannot_be_stored_or_read_is_unavailable by on_a_full_disk;
@@ -94,6 +97,7 @@ fn way_of((route, code): &Wanted) -> Option<Way> {
         Code::NotFound if operators || route.path == "/" => Way::NothingSet,
         Code::NotFound => Way::Unknown,
         Code::Conflict if stop => Way::Over,
+        Code::Conflict if operators => Way::Done,
         Code::Conflict => Way::Full,
         Code::Overloaded if operators => Way::Deaf,
         Code::Overloaded => Way::Draining,
@@ -148,6 +152,7 @@ impl World {
         let keys = ["OPENROUTER_API_KEY", "GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET"];
         let setup = keys.into_iter().fold(setup, |setup, key| setup.with(key, "k"));
         let setup = setup.with("SESSION_SECRET", "secret").with("AUTH_JWT_SECRET", JWT_SECRET);
+        let setup = setup.with("WEBHOOK_SOURCES", "x=github").with("WEBHOOK_SECRET_X", SECRET);
         let server = setup.start();
         let caller = Caller::of(&server);
         let token = session(&caller);
@@ -184,10 +189,17 @@ impl World {
     }
 }
 
-/// The route's path with `x` for every parameter.
+/// The route's path with `x` for every parameter, and for an event's name one that none has.
 fn path_of(route: &Route) -> String {
+    if route.path == REDELIVER {
+        return redelivery_of(&"0".repeat(32));
+    }
     let parts = route.path.split('/').map(|part| if part.starts_with('{') { "x" } else { part });
     parts.collect::<Vec<_>>().join("/")
+}
+
+fn redelivery_of(id: &str) -> String {
+    REDELIVER.replace("{id}", id)
 }
 
 fn good_body(route: &Route) -> String {
@@ -242,8 +254,9 @@ fn with_nothing_set(wanted: &[Wanted]) {
 
 fn too_often(wanted: &[Wanted]) {
     let buckets = ["ANON_IP", "WHATSAPP", "GMAIL_PUSH", "GMAIL_OAUTH", "CHAT_STREAM"];
+    let buckets = buckets.into_iter().chain(["WEBHOOK", "WA_LINK_CODE"]);
     let once = |setup: Setup, bucket| setup.with(&format!("RATE_LIMIT_{bucket}_MAX"), 1);
-    let world = World::of(buckets.into_iter().fold(receiver(), once));
+    let world = World::of(buckets.fold(receiver(), once));
     for it in wanted {
         until("the limit is reached", || get(world.asks(it.0, it.0.method)).status == 429);
         assert_reached(it, &get(world.asks(it.0, it.0.method)));
@@ -304,9 +317,10 @@ fn for_what_is_not_there(wanted: &[Wanted]) {
     let made = world.caller.post_json("/api/threads", r#"{"id":"chat"}"#).bearer_auth(&world.token);
     assert_eq!(get(made).status, 201);
     let again = json!({"id": "chat", "trigger": "regenerate-message", "messageId": "nobody"});
-    each(wanted, |route| {
-        let chat = route.path == "/api/chat";
-        if chat { world.sends(route, &again.to_string()) } else { world.good(route) }
+    each(wanted, |route| match route.path {
+        "/api/chat" => world.sends(route, &again.to_string()),
+        SOURCE => world.caller.post_json("/api/webhooks/nobody", "{}"),
+        _ => world.good(route),
     });
 }
 
@@ -314,6 +328,16 @@ fn by_a_full_owner(wanted: &[Wanted]) {
     let (setup, token) = with_full_owner(receiver());
     let world = World { token, ..World::of(setup) };
     each(wanted, |route| world.good(route));
+}
+
+fn once_it_is_done(wanted: &[Wanted]) {
+    let world = World::of(receiver());
+    let sent = world.caller.delivers(delivery_of(["wamid.1".to_owned()]));
+    assert_eq!(get(sent).status, 200);
+    let event = run(world.caller.worked_off(1)).remove(0);
+    assert_eq!(event["status"], "done", "{event}");
+    let path = redelivery_of(event["id"].as_str().unwrap());
+    each(wanted, |route| world.caller.operates(route.method, &path));
 }
 
 fn once_it_is_over(wanted: &[Wanted]) {
@@ -358,7 +382,7 @@ fn on_a_full_disk(wanted: &[Wanted]) {
     for it in wanted {
         // A look at whether the disk works opens the store for a moment, in which it can be read.
         until("the store is closed", || get(world.good(it.0)).code() == Some(it.1.name()));
-        if it.0.method != "GET" && it.0.path != STOP {
+        if it.0.method != "GET" && it.0.path != STOP && it.0.path != REDELIVER {
             assert_reached(it, &get(world.good(it.0)));
         }
     }

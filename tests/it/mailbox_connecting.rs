@@ -283,7 +283,7 @@ fn a_session_has_no_mailbox() {
     run(async {
         let minted = answer(office.caller.post("/api/sessions/anonymous")).await.json();
         let session = minted["token"].as_str().expect("a token");
-        let sentence = "This is for users who have signed in; a session has no mailbox.";
+        let sentence = "This is for users who have signed in; sign in and try again.";
         for (method, path) in [
             ("GET", "/api/gmail/connection"),
             ("DELETE", "/api/gmail/connection"),

@@ -44,6 +44,7 @@ pub(crate) const ROOMS: &[Room] = &[
         folder: "state/src/",
         rooms: &[
             "backoff",
+            "idempotency",
             "invariant",
             "job",
             "key",

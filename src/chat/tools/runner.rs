@@ -16,6 +16,7 @@ use super::shops::{Search, Shops};
 use super::wanted::Wanted;
 use super::{global, products, web, words};
 use crate::config::{Config, Keyed, ToolJobs};
+use crate::contract::function::{FunctionError, INVALID_ARGS};
 use crate::contract::ui_stream::Json;
 use crate::upstream::call::Upstream;
 use crate::upstream::classify::{self, Repeat};
@@ -89,8 +90,8 @@ impl ToolRunner {
 
     async fn attempt(&self, id: TimedId, tool: ToolKind, input: &str) -> Attempt {
         let Ok(asked) = serde_json::from_str::<Arguments>(input) else {
-            let error = words::UNREADABLE.to_owned();
-            return of(AttemptOutcome::Dead { error });
+            let wrong = FunctionError::new(INVALID_ARGS, tool.as_str(), words::UNREADABLE);
+            return of(AttemptOutcome::Dead { error: wrong.to_string() });
         };
         let told = AtomicBool::new(false);
         let tell = |found: Json| {

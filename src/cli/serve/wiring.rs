@@ -12,14 +12,14 @@ use sendcat_actors::faults::ScheduledFault;
 use sendcat_actors::journal::StoreFactory;
 use sendcat_actors::observe::Status;
 use sendcat_actors::ports::{Attempt, JobRunner, Running};
-use sendcat_actors::tree::{Root, ShardPlacement, Topology, Tree, TreeOptions};
+use sendcat_actors::tree::{Handles, Root, ShardPlacement, Topology, Tree, TreeOptions};
 use sendcat_state::job::{ClaimedJob, JobKind, JobRules, PartitionRules, QueueRules};
 use sendcat_state::key::ProviderId;
 use sendcat_state::store::sled::SledStore;
 use sendcat_state::store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
-use super::ServeError;
+use super::{ServeError, answers};
 use crate::chat::cut::CutAnswers;
 use crate::chat::engine::{Engine, Parts};
 use crate::chat::once::Once;
@@ -28,8 +28,11 @@ use crate::config::{self, Config, fixed};
 use crate::http::guard::bearer::Auth;
 use crate::http::guard::keys::{KeySource, NoKey};
 use crate::http::{Shared, Worker};
+use crate::inbox::answers::{Answering, Appoint};
 use crate::inbox::gmail::{self, Mailboxes};
-use crate::inbox::{Handlers, Inbox};
+use crate::inbox::media_store::MediaStore;
+use crate::inbox::work::{self, Handlers};
+use crate::inbox::{Inbox, tidying};
 use crate::upstream::call::Upstream;
 use crate::upstream::jwks::{self, Jwks};
 use crate::upstream::retry::RetryBudget;
@@ -55,6 +58,7 @@ pub(super) async fn tree(
     config: &Config,
     clock: SharedClock,
     wanted: &Wanted,
+    answering: Answering,
 ) -> Result<(Tree, Root, Arc<gmail::Shared>), ServeError> {
     std::fs::create_dir_all(&config.data_dir).map_err(ServeError::DataDir)?;
     let jobs = queue_rules(config);
@@ -85,14 +89,12 @@ pub(super) async fn tree(
             let (clock, wanted) = (handles.clock.clone(), wanted.clone());
             Arc::new(ToolRunner::new(upstream, config, clock, wanted))
         };
-        let way_out = upstream.as_ref().ok().cloned();
+        let outwards = upstream.as_ref().ok().cloned();
         let tools = upstream.map(runner);
         let tools = tools.map_err(|error| no_client = Some(error)).ok();
-        let (journal, clock) = (handles.journal.clone(), handles.clock.clone());
-        let shared = gmail::Shared::new(config, journal, clock.clone());
-        let of_jobs = way_out.map(|upstream| Mailboxes::new(Arc::clone(&shared), upstream));
+        let shared = gmail::Shared::new(config, handles.journal.clone(), handles.clock.clone());
+        let inbox = handlers(handles, config, (outwards, Arc::clone(&shared)), answering);
         mailboxes = Some(shared);
-        let inbox = Handlers::new(handles.jobs.clone(), clock, of_jobs);
         Arc::new(Runner { tools, inbox, deadlines }) as Arc<dyn JobRunner>
     });
     let (tree, root) = started.await?;
@@ -102,6 +104,27 @@ pub(super) async fn tree(
             Ok((tree, root, mailboxes.expect("the tree was started with its runner")))
         }
     }
+}
+
+/// What works off accepted events.
+fn handlers(
+    handles: &Handles<'_>,
+    config: &Config,
+    (upstream, mailboxes): (Option<Upstream>, Arc<gmail::Shared>),
+    answering: Answering,
+) -> Arc<Handlers> {
+    let mailboxes = upstream.clone().map(|upstream| Mailboxes::new(mailboxes, upstream));
+    Handlers::new(work::Parts {
+        jobs: handles.jobs.clone(),
+        journal: handles.journal.clone(),
+        clock: handles.clock.clone(),
+        upstream,
+        whatsapp: config.providers.whatsapp.clone(),
+        whatsapp_deadline: config.deadline(ProviderId::WhatsappGraph),
+        answering,
+        media: MediaStore::at(config.data_dir.join("media")),
+        mailboxes,
+    })
 }
 
 fn queue_rules(config: &Config) -> QueueRules {
@@ -239,6 +262,7 @@ impl Engines {
         let desk = Desk::new(queues, wanted, tree.clock.clone(), rules);
         let cut = CutAnswers::load(tree.journal.clone(), tree.clock.clone()).await;
         actix::spawn(cut.clone().store_in_time());
+        actix::spawn(tidying::sweep_hourly(tree.journal.clone(), tree.clock.clone()));
         let parts = Parts {
             answers: tree.answers.clone(),
             tools: Arc::new(desk),
@@ -266,13 +290,16 @@ impl Engines {
         Ok(Mailboxes::new(Arc::clone(&self.mailboxes), self.upstream()?))
     }
 
-    /// Makes one of each, and has mailboxes looked after until `stop`.
+    /// Makes one of each for its error, for the workers make their own; has those who wrote
+    /// answered from here on, and mailboxes looked after until `stop`.
     pub(super) fn begin(
         &self,
         stop: &CancellationToken,
+        appoint: &Appoint,
     ) -> Result<(), crate::upstream::call::NoClient> {
         drop(self.engine()?);
         actix::spawn(self.mailboxes()?.look_after(stop.clone()));
+        answers::begin(self, appoint);
         Ok(())
     }
 

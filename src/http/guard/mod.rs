@@ -37,7 +37,7 @@ pub(super) async fn check(
         Guard::User => match call.caller()? {
             Caller::User { .. } => Ok(()),
             Caller::Anonymous { .. } => {
-                let sentence = "This is for users who have signed in; a session has no mailbox.";
+                let sentence = "This is for users who have signed in; sign in and try again.";
                 Err(Refusal::from(ErrorCode::Forbidden).saying(sentence))
             }
         },

@@ -28,6 +28,20 @@ pub(super) async fn by_address(call: &mut Call, bucket: Bucket) -> Result<(), Re
     }
 }
 
+/// Counts a sender whose signature was checked, beside the address it comes from: providers send
+/// for all their customers from few addresses. What is left is not told.
+pub async fn by_sender(call: &Call, source: &str, sender: &str) -> Result<(), Refusal> {
+    let key = ClientKey::sender(Bucket::WebhookSender, source, sender);
+    let limit = call.shared().config.limit(Bucket::WebhookSender);
+    match admit(call, key, limit).await {
+        Admission::Admitted { .. } => Ok(()),
+        Admission::Refused { retry_after } => {
+            tracing::warn!(source, sender, "a verified sender is over its limit");
+            Err(Refusal::from(ErrorCode::RateLimited).retry_after(retry_after))
+        }
+    }
+}
+
 /// Counts the caller; an anonymous one by address too, under both limits or under neither.
 pub(super) async fn by_caller(call: &mut Call) -> Result<(), Refusal> {
     let limit = |bucket| call.shared().config.limit(bucket);
@@ -58,6 +72,18 @@ pub(super) async fn by_caller(call: &mut Call) -> Result<(), Refusal> {
     let (key, limit) = policies[policy];
     let refusal = Refusal::from(ErrorCode::RateLimited).retry_after(retry_after);
     Err(refusal.hitting(quota(key.bucket, limit, 0, retry_after)))
+}
+
+/// Counts a user in a bucket; what is left is told.
+pub async fn by_user(call: &Call, bucket: Bucket, subject: &str) -> Result<(), Refusal> {
+    let limit = call.shared().config.limit(bucket);
+    match admit(call, ClientKey::user(bucket, subject), limit).await {
+        Admission::Admitted { .. } => Ok(()),
+        Admission::Refused { retry_after } => {
+            let refusal = Refusal::from(ErrorCode::RateLimited).retry_after(retry_after);
+            Err(refusal.hitting(quota(bucket, limit, 0, retry_after)))
+        }
+    }
 }
 
 fn quota(bucket: Bucket, limit: Limit, left: u64, resets_in: Duration) -> Quota {

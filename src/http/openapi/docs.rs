@@ -11,6 +11,7 @@ use crate::contract::ops;
 use crate::contract::records::{NewPreferences, NewRecord, Preferences, Record};
 use crate::contract::session::AnonymousSession;
 use crate::contract::threads::{NewThread, Thread, ThreadPatch};
+use crate::contract::whatsapp::LinkCodeAnswer;
 use crate::http::health::{Liveness, Readiness};
 
 /// A schema, which keeps what it names.
@@ -156,6 +157,11 @@ docs! {
             ("hub.challenge", "What is sent back."),
         ]) ()
         [200 "The challenge." Media::Text("text/plain")] "Verifies the address for Meta.";
+    "POST" "/api/whatsapp/link-code" (NO_QUERY) ()
+        [200 "The code, and until when it is good." Media::Json(named::<LinkCodeAnswer>)]
+        "Makes a code that links the caller's number; the one before is good no longer.";
+    "POST" "/api/webhooks/{source}" (NO_QUERY) (object)
+        [200 "It is accepted, durably." DONE] "Takes a signed delivery of a configured sender.";
     "GET" "/" (NO_QUERY) ()
         [200 "The page." Media::Text("text/html")] "Shows the chat page of a sandbox.";
     "GET" "/livez" (NO_QUERY) ()
@@ -178,9 +184,19 @@ docs! {
             ("limit", "How many rows."),
             ("source", "whatsapp, gmail or generic."),
             ("status", "pending, running, done or dead."),
+            ("cursor", "The nextCursor of the page before."),
         ]) ()
         [200 "Events, newest first." Media::Json(named::<ops::InboxAnswer>)]
         "Shows accepted events.";
+    "GET" "/ops/dead-letters" (&[
+            ("limit", "How many rows."),
+            ("source", "whatsapp, gmail or generic."),
+            ("cursor", "The nextCursor of the page before."),
+        ]) ()
+        [200 "Events, newest first." Media::Json(named::<ops::DeadLettersAnswer>)]
+        "Shows events that were given up, and why.";
+    "POST" "/ops/dead-letters/{id}/redeliver" (NO_QUERY) ()
+        [204 "It is back in line, durably." DONE] "Has a dead letter worked off again.";
     "GET" "/ops/snapshot" (&[
             ("windowMinutes", "How far back counts reach."),
             LIMITED[0],

@@ -10,6 +10,7 @@
 mod access;
 mod connect;
 mod keeper;
+pub(super) mod kept;
 mod sync;
 pub mod vault;
 

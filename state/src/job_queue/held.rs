@@ -122,6 +122,32 @@ impl JobQueue {
     }
 }
 
+impl JobQueue {
+    /// Takes a job out of the index that its state stands in.
+    pub(super) fn unlist(&mut self, id: TimedId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let kind = job.kind;
+        match job.state.clone() {
+            JobState::Queued { due } => {
+                self.partition_mut(kind).queued.remove(&(due, id));
+            }
+            JobState::Running { ends, .. } => {
+                self.ends.remove(&(ends, id));
+                self.partition_mut(kind).running -= 1;
+            }
+        }
+    }
+
+    /// Puts a job into the queue, to fall due at `due`.
+    pub(super) fn list_queued(&mut self, id: TimedId, due: Timestamp) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.state = JobState::Queued { due };
+            let kind = job.kind;
+            self.partition_mut(kind).queued.insert((due, id));
+        }
+    }
+}
+
 fn row_of(id: TimedId, job: &Job, status: EventStatus, error: Option<String>) -> Option<EventRow> {
     let new = NewJob { id, kind: job.kind, key: job.key.clone(), payload: None };
     let row = event_row(job.enqueued_at, &new)?;

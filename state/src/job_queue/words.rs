@@ -18,6 +18,17 @@ pub enum Enqueued {
     Saturated(JobKind),
 }
 
+/// What an operator who wants a dead letter redelivered is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redelivery {
+    /// It is in line again.
+    Queued,
+    /// It is no dead letter, or no longer.
+    NotDead,
+    /// The backlog of its kind is full.
+    Full,
+}
+
 /// What a worker that asks for a job is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimAnswer {

@@ -330,3 +330,19 @@ fn a_row_that_is_no_row_is_unreadable_and_nothing_is_written() {
     let refused = begin_turn(&*desk.store.reader(), at(1), &turn);
     assert!(matches!(refused, Err(ThreadRefusal::Unreadable(_))));
 }
+
+#[test]
+fn a_message_that_a_channel_delivers_again_stays_and_so_does_what_follows() {
+    let mut desk = Desk::new();
+    let deliver = |message: Message| BeginTurn {
+        trigger: Trigger::Deliver,
+        ..submit("ann", "t", &[message])
+    };
+    assert_eq!(desk.begin(&deliver(user("q1", "one?"))).unwrap(), ["q1"]);
+    assert_eq!(desk.begin(&deliver(user("q2", "two?"))).unwrap(), ["q1", "q2"]);
+    desk.answer("t", assistant("a2", "two!")).unwrap();
+    // The first one's worker died: its turn begins again, with what was before it.
+    assert_eq!(desk.begin(&deliver(user("q1", "one?"))).unwrap(), ["q1"]);
+    desk.answer("t", assistant("a1", "one!")).unwrap();
+    assert_eq!(desk.stored("t"), ["q1", "q2", "a2", "a1"]);
+}

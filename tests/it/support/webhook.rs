@@ -47,6 +47,7 @@ fn with_secrets(setup: Setup) -> Setup {
         .with("OPS_TOKEN", OPS_TOKEN)
         .with("OPS_READ_TOKEN", OPS_READ_TOKEN)
         .with("RATE_LIMIT_WHATSAPP_MAX", 100_000)
+        .with("RATE_LIMIT_WEBHOOK_SENDER_MAX", 100_000)
         .with("RATE_LIMIT_GMAIL_PUSH_MAX", 100_000)
         .with("RATE_LIMIT_CHAT_STREAM_MAX", 100_000)
         .with("RATE_LIMIT_ANON_IP_MAX", 100_000)

@@ -195,7 +195,9 @@ proptest! {
                     JobChange::Requeued { id, .. } | JobChange::Ended { id, .. } => {
                         held.retain(|(held, _)| held != id);
                     }
-                    JobChange::Enqueued { .. } | JobChange::Claimed { .. } => {}
+                    JobChange::Enqueued { .. }
+                    | JobChange::Redelivered { .. }
+                    | JobChange::Claimed { .. } => {}
                 }
                 queue.apply(change);
             }
@@ -252,6 +254,7 @@ proptest! {
                 }
                 Some(
                     JobChange::Claimed { .. }
+                    | JobChange::Redelivered { .. }
                     | JobChange::Renewed { .. }
                     | JobChange::Requeued { .. },
                 )
