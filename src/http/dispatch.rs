@@ -126,7 +126,7 @@ pub async fn dispatch(
         tracing::info!(status = response.status().as_u16(), code, "answered");
     });
     respond::add_fields(&mut response, [(headers::REQUEST_ID, request_id)]);
-    let cors = routes.iter().any(|route| route.cors);
+    let cors = routes.iter().any(Route::is_for_pages);
     guard::origin::add_fields(&head, &shared.config, cors, &mut response);
     response
 }
@@ -163,7 +163,7 @@ async fn answer(
     let client = guard::client_ip::of(&request, &worker.shared.config.trusted_proxies);
     let mut call =
         Call { request, worker, trace, client, caller: None, body: Bytes::new(), quota: None };
-    if method == Method::OPTIONS && first.cors {
+    if method == Method::OPTIONS && first.is_for_pages() {
         return Ok(guard::origin::preflight(&call.request, &call.shared().config, routes));
     }
     let route = routes.iter().find(|route| route.method == method.as_str());

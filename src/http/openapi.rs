@@ -125,8 +125,8 @@ fn operation(route: &Route, schemas: &mut Schemas) -> OperationBuilder {
 /// What a row answers, by status.
 fn responses(route: &Route, doc: &Doc, schemas: &mut Schemas) -> BTreeMap<u16, Response> {
     let mut codes: BTreeMap<u16, Vec<ErrorCode>> = BTreeMap::new();
-    for code in route.codes {
-        codes.entry(code.status()).or_default().push(*code);
+    for code in route.codes() {
+        codes.entry(code.status()).or_default().push(code);
     }
     let problem = named::<Problem>(schemas);
     let mut all: BTreeMap<u16, Response> =

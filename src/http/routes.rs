@@ -1,21 +1,26 @@
 //! Every route, one row each.
 //!
-//! The guards stand in the order they are asked; the first that refuses answers. The codes are all
-//! that a route may answer: each is produced by a test.
+//! The guards stand in the order they are asked; the first that refuses answers. A row names the
+//! codes of its handler; with those that its guards bring ([`Route::codes`]) they are all that the
+//! route may answer, and each is produced by a test.
 
 mod chats;
-mod inbox;
 mod mailboxes;
+mod open;
+mod operators;
 mod owned;
+mod webhooks;
+
+use std::collections::HashSet;
 
 use actix_web::{HttpResponse, web};
 use futures_util::future::LocalBoxFuture;
 use sendcat_state::key::Bucket;
 
 use super::Worker;
-use super::dispatch::{Call, dispatch};
+use super::dispatch::{Call, FAULTS_PATH, dispatch};
+use super::gmail;
 use super::respond::Refusal;
-use super::{health, openapi, ops, ops_cache, ops_inbox, ops_snapshot, page, sessions, whatsapp};
 use crate::contract::code::ErrorCode as Code;
 
 /// What stands before a handler.
@@ -62,49 +67,83 @@ pub struct Route {
     pub method: &'static str,
     /// Its path, with parameters in braces.
     pub path: &'static str,
-    /// Whether pages of other origins may call it, with an OPTIONS of its own.
-    pub cors: bool,
     /// What stands before it, in order.
     pub guards: &'static [Guard],
     /// What answers.
     pub handler: Handler,
-    /// The codes it may answer.
-    pub codes: &'static [Code],
+    /// The codes that its handler may answer; where a guard answers one too, it stands once.
+    codes: &'static [Code],
 }
 
-macro_rules! handler {
-    ($path:path) => {
-        |call| Box::pin($path(call))
+impl Guard {
+    /// The codes that it refuses with.
+    fn codes(self) -> &'static [Code] {
+        match self {
+            Self::Origin | Self::User => &[Code::Forbidden],
+            Self::Method => &[Code::MethodNotAllowed],
+            Self::IpLimit(_) | Self::ChatLimit => &[Code::RateLimited],
+            Self::Bearer => &[Code::Unauthorized, Code::Misconfigured, Code::UpstreamUnavailable],
+            Self::Operator => &[Code::NotFound, Code::Unauthorized],
+            Self::Json => &[Code::UnsupportedMediaType],
+            Self::Body(_) => &[Code::PayloadTooLarge, Code::RequestTimeout],
+        }
+    }
+}
+
+impl Route {
+    /// Every code that it may answer, once: of its guards, of its handler, and of what may befall
+    /// any route.
+    pub fn codes(&self) -> Vec<Code> {
+        let mut codes: Vec<Code> =
+            self.guards.iter().flat_map(|guard| guard.codes()).copied().collect();
+        codes.extend_from_slice(self.codes);
+        // A browser on its way is sent on instead.
+        if self.path != gmail::CALLBACK {
+            // No fault strikes where faults are armed.
+            codes.extend((self.path != FAULTS_PATH).then_some(Code::InternalError));
+            // While the process drains.
+            codes.extend(self.path.starts_with("/api/").then_some(Code::Overloaded));
+        }
+        let mut seen = HashSet::new();
+        codes.retain(|code| seen.insert(*code));
+        codes
+    }
+
+    /// Whether pages of other origins may call it, with an OPTIONS of its own.
+    pub fn is_for_pages(&self) -> bool {
+        self.guards.contains(&Guard::Origin)
+    }
+}
+
+/// Declares rows: method, path, guards, handler, and the codes of the handler itself.
+macro_rules! rows {
+    ($($method:literal $path:tt $guards:expr, $handler:path, [$($code:ident),*];)+) => {
+        /// The rows.
+        pub(super) const ROWS: &[crate::http::routes::Route] = &[$(crate::http::routes::Route {
+            method: $method,
+            path: $path,
+            guards: $guards,
+            handler: |call| Box::pin($handler(call)),
+            codes: &[$(crate::contract::code::ErrorCode::$code),*],
+        },)+];
     };
 }
-use handler;
+use rows;
 
-const OPERATOR: &[Guard] = &[Guard::Operator, Guard::Method];
-const OPERATOR_CODES: &[Code] =
-    &[Code::NotFound, Code::Unauthorized, Code::MethodNotAllowed, Code::InternalError];
-/// No fault strikes where faults are armed.
-const FAULTS_CODES: &[Code] = &[Code::NotFound, Code::Unauthorized, Code::MethodNotAllowed];
-
-const WEBHOOK_CODES: &[Code] = &[
-    Code::RateLimited,
-    Code::MethodNotAllowed,
-    Code::UnsupportedMediaType,
-    Code::PayloadTooLarge,
-    Code::RequestTimeout,
-    Code::Forbidden,
-    Code::InvalidJson,
-    Code::InvalidRequest,
-    Code::Overloaded,
-    Code::StorageUnavailable,
-    Code::InternalError,
-];
-
-const COUNT: usize =
-    chats::ROWS.len() + OWN.len() + inbox::ROWS.len() + owned::ROWS.len() + mailboxes::ROWS.len();
+const TABLES: &[&[Route]] =
+    &[chats::ROWS, open::ROWS, webhooks::ROWS, operators::ROWS, owned::ROWS, mailboxes::ROWS];
 
 /// The table. Rows of one path stand together.
-pub const ROUTES: &[Route] =
-    &joined::<COUNT>(&[chats::ROWS, OWN, inbox::ROWS, owned::ROWS, mailboxes::ROWS]);
+pub const ROUTES: &[Route] = &joined::<{ count(TABLES) }>(TABLES);
+
+const fn count(tables: &[&[Route]]) -> usize {
+    let (mut table, mut rows) = (0, 0);
+    while table < tables.len() {
+        rows += tables[table].len();
+        table += 1;
+    }
+    rows
+}
 
 const fn joined<const ROWS: usize>(tables: &[&'static [Route]]) -> [Route; ROWS] {
     let mut all = [tables[0][0]; ROWS];
@@ -119,169 +158,6 @@ const fn joined<const ROWS: usize>(tables: &[&'static [Route]]) -> [Route; ROWS]
     }
     all
 }
-
-const OWN: &[Route] = &[
-    Route {
-        method: "POST",
-        path: "/api/sessions/anonymous",
-        cors: true,
-        guards: &[Guard::Origin, Guard::Method, Guard::IpLimit(Bucket::AnonIp)],
-        handler: handler!(sessions::post),
-        codes: &[
-            Code::Forbidden,
-            Code::MethodNotAllowed,
-            Code::RateLimited,
-            Code::Misconfigured,
-            Code::Overloaded,
-            Code::InternalError,
-        ],
-    },
-    Route {
-        method: "POST",
-        path: "/api/whatsapp/webhook",
-        cors: false,
-        guards: &[
-            Guard::IpLimit(Bucket::WhatsappWebhook),
-            Guard::Method,
-            Guard::Json,
-            Guard::Body(BodyLimit::Whatsapp),
-        ],
-        handler: handler!(whatsapp::post),
-        codes: WEBHOOK_CODES,
-    },
-    Route {
-        method: "GET",
-        path: "/api/whatsapp/webhook",
-        cors: false,
-        guards: &[Guard::Method],
-        handler: handler!(whatsapp::verify),
-        codes: &[Code::Forbidden, Code::MethodNotAllowed, Code::Overloaded, Code::InternalError],
-    },
-    Route {
-        method: "GET",
-        path: "/",
-        cors: false,
-        guards: &[Guard::Method],
-        handler: handler!(page::chat),
-        codes: &[Code::NotFound, Code::MethodNotAllowed, Code::InternalError],
-    },
-    Route {
-        method: "GET",
-        path: "/livez",
-        cors: false,
-        guards: &[Guard::Method],
-        handler: handler!(health::livez),
-        codes: &[Code::MethodNotAllowed, Code::InternalError],
-    },
-    Route {
-        method: "GET",
-        path: "/readyz",
-        cors: false,
-        guards: &[Guard::Method],
-        handler: handler!(health::readyz),
-        codes: &[Code::MethodNotAllowed, Code::InternalError],
-    },
-    Route {
-        method: "GET",
-        path: "/openapi.json",
-        cors: false,
-        guards: &[Guard::Method],
-        handler: handler!(openapi::get),
-        codes: &[Code::MethodNotAllowed, Code::InternalError],
-    },
-    Route {
-        method: "GET",
-        path: "/ops/actors",
-        cors: false,
-        guards: OPERATOR,
-        handler: handler!(ops::actors),
-        codes: OPERATOR_CODES,
-    },
-    Route {
-        method: "GET",
-        path: "/ops/inbox",
-        cors: false,
-        guards: OPERATOR,
-        handler: handler!(ops_inbox::inbox),
-        codes: &[
-            Code::NotFound,
-            Code::Unauthorized,
-            Code::MethodNotAllowed,
-            Code::InvalidRequest,
-            Code::StorageUnavailable,
-            Code::InternalError,
-        ],
-    },
-    Route {
-        method: "GET",
-        path: "/ops/snapshot",
-        cors: false,
-        guards: OPERATOR,
-        handler: handler!(ops_snapshot::get),
-        codes: &[
-            Code::NotFound,
-            Code::Unauthorized,
-            Code::MethodNotAllowed,
-            Code::InvalidRequest,
-            Code::InternalError,
-        ],
-    },
-    Route {
-        method: "GET",
-        path: "/ops/cache",
-        cors: false,
-        guards: OPERATOR,
-        handler: handler!(ops_cache::get),
-        codes: OPERATOR_CODES,
-    },
-    Route {
-        method: "DELETE",
-        path: "/ops/cache/{namespace}",
-        cors: false,
-        guards: OPERATOR,
-        handler: handler!(ops_cache::clear),
-        codes: &[
-            Code::NotFound,
-            Code::Unauthorized,
-            Code::MethodNotAllowed,
-            Code::Overloaded,
-            Code::InternalError,
-        ],
-    },
-    Route {
-        method: "GET",
-        path: "/ops/faults",
-        cors: false,
-        guards: OPERATOR,
-        handler: handler!(ops::faults),
-        codes: FAULTS_CODES,
-    },
-    Route {
-        method: "POST",
-        path: "/ops/faults",
-        cors: false,
-        guards: &[Guard::Operator, Guard::Method, Guard::Json, Guard::Body(BodyLimit::Chat)],
-        handler: handler!(ops::arm_fault),
-        codes: &[
-            Code::NotFound,
-            Code::Unauthorized,
-            Code::MethodNotAllowed,
-            Code::UnsupportedMediaType,
-            Code::PayloadTooLarge,
-            Code::RequestTimeout,
-            Code::InvalidJson,
-            Code::InvalidRequest,
-        ],
-    },
-    Route {
-        method: "DELETE",
-        path: "/ops/faults",
-        cors: false,
-        guards: OPERATOR,
-        handler: handler!(ops::clear_faults),
-        codes: FAULTS_CODES,
-    },
-];
 
 /// Puts the table's paths into an app of one worker; what no row has is `not_found`.
 pub fn configure(app: &mut web::ServiceConfig, worker: Worker) {
@@ -311,7 +187,7 @@ pub fn paths() -> impl Iterator<Item = &'static str> {
 /// The methods of a path's rows, as an `Allow` header names them.
 pub fn allowed(routes: &[Route]) -> String {
     let mut methods: Vec<_> = routes.iter().map(|route| route.method).collect();
-    if routes.iter().any(|route| route.cors) {
+    if routes.iter().any(Route::is_for_pages) {
         methods.push("OPTIONS");
     }
     methods.join(", ")

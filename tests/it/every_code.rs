@@ -7,6 +7,8 @@
 //! checked wherever a test reads one (`support/documented.rs`).
 
 mod failing;
+mod operators;
+mod world;
 
 use reqwest::RequestBuilder;
 use sendcat::contract::code::ErrorCode as Code;
@@ -14,18 +16,18 @@ use sendcat::http::routes::{Guard, ROUTES, Route};
 use serde_json::json;
 
 use failing::{with_a_failing_model, without_keys};
+use operators::{REDELIVER, once_it_is_done, without_the_cache};
+use world::{World, good_body, path_of};
 
 use crate::records::with_full_owner;
 use crate::support::answer::Answer;
-use crate::support::client::{Caller, run};
-use crate::support::mailbox::{JWT_SECRET, user_token};
+use crate::support::client::Caller;
 use crate::support::raw::Raw;
-use crate::support::scene::{Scene, get, session, until};
-use crate::support::server::{Server, Setup};
-use crate::support::webhook::{OPS_TOKEN, PUSH_TOKEN, SECRET, delivery_of, receiver};
+use crate::support::scene::{Scene, get, until};
+use crate::support::server::Setup;
+use crate::support::webhook::{OPS_TOKEN, receiver};
 
 const STOP: &str = "/api/chat/{chatId}/stop";
-const REDELIVER: &str = "/ops/dead-letters/{id}/redeliver";
 const SOURCE: &str = "/api/webhooks/{source}";
 
 /// A route, and a code of it that has to be reached.
@@ -75,7 +77,7 @@ ways! {
 }
 
 fn wanted() -> impl Iterator<Item = Wanted> {
-    ROUTES.iter().flat_map(|route| route.codes.iter().map(move |code| (route, *code)))
+    ROUTES.iter().flat_map(|route| route.codes().into_iter().map(move |code| (route, code)))
 }
 
 fn way_of((route, code): &Wanted) -> Option<Way> {
@@ -138,79 +140,6 @@ fn every_code_of_every_route_has_a_way() {
     let lost: Vec<_> = lost.iter().map(|(it, code)| (it.method, it.path, code.name())).collect();
     assert!(lost.is_empty(), "no way of tests/it/every_code.rs reaches {lost:?}");
     assert!(wanted().count() > 200, "the table was not read");
-}
-
-/// A server with every secret set, and somebody with a session.
-struct World {
-    server: Server,
-    caller: Caller,
-    token: String,
-}
-
-impl World {
-    fn of(setup: Setup) -> Self {
-        let keys = ["OPENROUTER_API_KEY", "GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET"];
-        let setup = keys.into_iter().fold(setup, |setup, key| setup.with(key, "k"));
-        let setup = setup.with("SESSION_SECRET", "secret").with("AUTH_JWT_SECRET", JWT_SECRET);
-        let setup = setup.with("WEBHOOK_SOURCES", "x=github").with("WEBHOOK_SECRET_X", SECRET);
-        let server = setup.start();
-        let caller = Caller::of(&server);
-        let token = session(&caller);
-        Self { server, caller, token }
-    }
-
-    /// A request of that method, with the token that the route asks for and the type of its body.
-    fn asks(&self, route: &Route, method: &str) -> RequestBuilder {
-        let request = self.caller.request(method, &path_of(route));
-        let has = |guard| route.guards.contains(&guard);
-        let user = user_token("ada");
-        let token = if has(Guard::User) { &user } else { &self.token };
-        let request = if has(Guard::Bearer) { request.bearer_auth(token) } else { request };
-        let request = if has(Guard::Operator) { request.bearer_auth(OPS_TOKEN) } else { request };
-        if has(Guard::Json) { request.header("content-type", "application/json") } else { request }
-    }
-
-    /// A request with a body, which is signed where the route asks for it.
-    fn sends(&self, route: &Route, body: &str) -> RequestBuilder {
-        let signed = sendcat::contract::signature::sign_meta(SECRET.as_bytes(), body.as_bytes());
-        let request = self.asks(route, route.method).header("x-hub-signature-256", signed);
-        request.query(&[("token", PUSH_TOKEN)]).body(body.to_owned())
-    }
-
-    /// A request with which nothing is wrong.
-    fn good(&self, route: &Route) -> RequestBuilder {
-        self.sends(route, &good_body(route))
-    }
-
-    fn arms(&self, fault: &str) {
-        let body = json!({ "fault": fault }).to_string();
-        let armed = get(self.caller.post_json("/ops/faults", body).bearer_auth(OPS_TOKEN));
-        assert_eq!(armed.status, 204, "{armed:?}");
-    }
-}
-
-/// The route's path with `x` for every parameter, and for an event's name one that none has.
-fn path_of(route: &Route) -> String {
-    if route.path == REDELIVER {
-        return redelivery_of(&"0".repeat(32));
-    }
-    let parts = route.path.split('/').map(|part| if part.starts_with('{') { "x" } else { part });
-    parts.collect::<Vec<_>>().join("/")
-}
-
-fn redelivery_of(id: &str) -> String {
-    REDELIVER.replace("{id}", id)
-}
-
-fn good_body(route: &Route) -> String {
-    match (route.method, route.path) {
-        ("POST", "/api/chat") => json!({"id": "x", "message": "hello"}).to_string(),
-        ("POST", "/api/whatsapp/webhook") => delivery_of(["wamid.1".to_owned()]),
-        ("POST", "/api/gmail/push") => include_str!("samples/gmail_push_wrapped.json").to_owned(),
-        ("POST", STOP) => "{}".to_owned(),
-        ("POST" | "PUT" | "PATCH", _) => json!({"data": {}, "title": "x"}).to_string(),
-        (_, _) => String::new(),
-    }
 }
 
 /// Checks the code and its status, whatever else the answer says.
@@ -330,30 +259,11 @@ fn by_a_full_owner(wanted: &[Wanted]) {
     each(wanted, |route| world.good(route));
 }
 
-fn once_it_is_done(wanted: &[Wanted]) {
-    let world = World::of(receiver());
-    let sent = world.caller.delivers(delivery_of(["wamid.1".to_owned()]));
-    assert_eq!(get(sent).status, 200);
-    let event = run(world.caller.worked_off(1)).remove(0);
-    assert_eq!(event["status"], "done", "{event}");
-    let path = redelivery_of(event["id"].as_str().unwrap());
-    each(wanted, |route| world.caller.operates(route.method, &path));
-}
-
 fn once_it_is_over(wanted: &[Wanted]) {
     let world = World::of(receiver());
     let made = world.caller.post_json("/api/threads", r#"{"id":"x"}"#).bearer_auth(&world.token);
     assert_eq!(get(made).status, 201);
     each(wanted, |route| world.good(route));
-}
-
-fn without_the_cache(wanted: &[Wanted]) {
-    let world = World::of(receiver());
-    each(wanted, |route| {
-        world.arms("tool_cache:panic_decide@0");
-        let path = route.path.replace("{namespace}", "search_web_json_v1");
-        world.caller.request(route.method, &path).bearer_auth(OPS_TOKEN)
-    });
 }
 
 fn with_a_key_of_another_body(wanted: &[Wanted]) {

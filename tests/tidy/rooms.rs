@@ -22,6 +22,7 @@ const HANDLES: (&str, &[&str]) = (
     "sendcat_actors",
     &[
         "bulkhead",
+        "chance",
         "circuit_breaker",
         "clock",
         "failure",
@@ -116,7 +117,7 @@ pub(crate) const ROOMS: &[Room] = &[
             STATE,
             (
                 "sendcat_actors",
-                &["bulkhead", "circuit_breaker", "clock", "failure", "handle", "ports"],
+                &["bulkhead", "chance", "circuit_breaker", "clock", "failure", "handle", "ports"],
             ),
         ],
         packages: &[

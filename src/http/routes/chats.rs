@@ -1,90 +1,30 @@
 //! The rows of chats.
 
-use super::{BodyLimit, Code, Guard, Route, handler};
+use super::{BodyLimit, Guard, rows};
 use crate::http::chat;
 
-const CHAT_CODES: &[Code] = &[
-    Code::Forbidden,
-    Code::MethodNotAllowed,
-    Code::Unauthorized,
-    Code::RateLimited,
-    Code::UnsupportedMediaType,
-    Code::PayloadTooLarge,
-    Code::InvalidJson,
-    Code::InvalidRequest,
-    Code::Misconfigured,
-    Code::Overloaded,
-    Code::UpstreamUnavailable,
-    Code::UpstreamRateLimited,
-    Code::UpstreamError,
-    Code::UpstreamRejected,
-    Code::UpstreamConnectTimeout,
-    Code::UpstreamHeadersTimeout,
-    Code::UpstreamFirstContentTimeout,
-    Code::UpstreamTotalTimeout,
-    Code::RequestTimeout,
-    Code::NotFound,
-    Code::Conflict,
-    Code::IdempotencyMismatch,
-    Code::StorageUnavailable,
-    Code::InternalError,
+/// What stands before a new chat.
+const CHAT: &[Guard] = &[
+    Guard::Origin,
+    Guard::Method,
+    Guard::Bearer,
+    Guard::ChatLimit,
+    Guard::Json,
+    Guard::Body(BodyLimit::Chat),
 ];
 
-/// In the order of the table.
-pub(super) const ROWS: &[Route] = &[
-    Route {
-        method: "POST",
-        path: "/api/chat",
-        cors: true,
-        guards: &[
-            Guard::Origin,
-            Guard::Method,
-            Guard::Bearer,
-            Guard::ChatLimit,
-            Guard::Json,
-            Guard::Body(BodyLimit::Chat),
-        ],
-        handler: handler!(chat::post),
-        codes: CHAT_CODES,
-    },
-    Route {
-        method: "GET",
-        path: "/api/chat/{chatId}/stream",
-        cors: true,
-        guards: &[Guard::Origin, Guard::Method, Guard::Bearer],
-        handler: handler!(chat::stream),
-        codes: &[
-            Code::Forbidden,
-            Code::MethodNotAllowed,
-            Code::Unauthorized,
-            Code::Misconfigured,
-            Code::UpstreamUnavailable,
-            Code::InternalError,
-            Code::Overloaded,
-            Code::StorageUnavailable,
-        ],
-    },
-    Route {
-        method: "POST",
-        path: "/api/chat/{chatId}/stop",
-        cors: true,
-        guards: &[Guard::Origin, Guard::Method, Guard::Bearer, Guard::Body(BodyLimit::Chat)],
-        handler: handler!(chat::stop),
-        codes: &[
-            Code::Forbidden,
-            Code::MethodNotAllowed,
-            Code::Unauthorized,
-            Code::Misconfigured,
-            Code::UpstreamUnavailable,
-            Code::InternalError,
-            Code::PayloadTooLarge,
-            Code::RequestTimeout,
-            Code::InvalidJson,
-            Code::InvalidRequest,
-            Code::NotFound,
-            Code::Conflict,
-            Code::Overloaded,
-            Code::StorageUnavailable,
-        ],
-    },
-];
+/// A body is welcome, and need not be there.
+const STOP: &[Guard] = &[Guard::Origin, Guard::Method, Guard::Bearer, Guard::Body(BodyLimit::Chat)];
+
+rows! {
+    "POST" "/api/chat" CHAT, chat::post, [
+        InvalidJson, InvalidRequest, UpstreamUnavailable, UpstreamRateLimited, UpstreamError,
+        UpstreamRejected, UpstreamConnectTimeout, UpstreamHeadersTimeout,
+        UpstreamFirstContentTimeout, UpstreamTotalTimeout, NotFound, Conflict,
+        IdempotencyMismatch, StorageUnavailable
+    ];
+    "GET" "/api/chat/{chatId}/stream" &[Guard::Origin, Guard::Method, Guard::Bearer], chat::stream,
+        [StorageUnavailable];
+    "POST" "/api/chat/{chatId}/stop" STOP, chat::stop,
+        [InvalidJson, InvalidRequest, NotFound, Conflict, StorageUnavailable];
+}

@@ -1,81 +1,18 @@
-//! The rows of mailboxes: connecting them, and pushes about them.
+//! The rows of connecting mailboxes.
 
 use sendcat_state::key::Bucket;
 
-use super::{BodyLimit, Guard, Route, WEBHOOK_CODES};
-use crate::contract::code::ErrorCode as Code;
+use super::{Guard, rows};
 use crate::http::gmail;
 
 /// What stands before a row that only somebody signed in may use.
 const USER: &[Guard] = &[Guard::Origin, Guard::Method, Guard::Bearer, Guard::User];
 
-const USER_CODES: &[Code] = &[
-    Code::Forbidden,
-    Code::MethodNotAllowed,
-    Code::Unauthorized,
-    Code::Misconfigured,
-    Code::UpstreamUnavailable,
-    Code::Overloaded,
-    Code::StorageUnavailable,
-    Code::InternalError,
-];
-
-/// The rows.
-pub(super) const ROWS: &[Route] = &[
-    Route {
-        method: "GET",
-        path: "/api/gmail/connection",
-        cors: true,
-        guards: USER,
-        handler: |call| Box::pin(gmail::connection(call)),
-        codes: USER_CODES,
-    },
-    Route {
-        method: "DELETE",
-        path: "/api/gmail/connection",
-        cors: true,
-        guards: USER,
-        handler: |call| Box::pin(gmail::disconnect(call)),
-        codes: &[
-            Code::Forbidden,
-            Code::MethodNotAllowed,
-            Code::Unauthorized,
-            Code::Misconfigured,
-            Code::UpstreamUnavailable,
-            Code::Overloaded,
-            Code::NotFound,
-            Code::StorageUnavailable,
-            Code::InternalError,
-        ],
-    },
-    Route {
-        method: "POST",
-        path: "/api/gmail/connect",
-        cors: true,
-        guards: USER,
-        handler: |call| Box::pin(gmail::connect(call)),
-        codes: USER_CODES,
-    },
-    // Whatever else goes wrong here is a redirect that says so: a browser is on its way.
-    Route {
-        method: "GET",
-        path: gmail::CALLBACK,
-        cors: false,
-        guards: &[Guard::IpLimit(Bucket::GmailOauthCallback), Guard::Method],
-        handler: |call| Box::pin(gmail::callback(call)),
-        codes: &[Code::RateLimited, Code::MethodNotAllowed],
-    },
-    Route {
-        method: "POST",
-        path: "/api/gmail/push",
-        cors: false,
-        guards: &[
-            Guard::IpLimit(Bucket::GmailPushWebhook),
-            Guard::Method,
-            Guard::Json,
-            Guard::Body(BodyLimit::Webhook),
-        ],
-        handler: |call| Box::pin(gmail::push(call)),
-        codes: WEBHOOK_CODES,
-    },
-];
+rows! {
+    "GET" "/api/gmail/connection" USER, gmail::connection, [StorageUnavailable];
+    "DELETE" "/api/gmail/connection" USER, gmail::disconnect, [NotFound, StorageUnavailable];
+    "POST" "/api/gmail/connect" USER, gmail::connect, [StorageUnavailable];
+    // Whatever goes wrong in it is a redirect that says so: a browser is on its way.
+    "GET" (gmail::CALLBACK) &[Guard::IpLimit(Bucket::GmailOauthCallback), Guard::Method],
+        gmail::callback, [];
+}

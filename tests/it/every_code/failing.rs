@@ -1,6 +1,7 @@
 //! The codes of what others have to answer for: a provider's keys, a model.
 
-use super::{Wanted, assert_reached, each, path_of};
+use super::world::path_of;
+use super::{Wanted, assert_reached, each};
 use crate::chat_failures::full_listener;
 use crate::support::client::Caller;
 use crate::support::scene::Scene;

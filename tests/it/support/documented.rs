@@ -8,7 +8,7 @@ pub(crate) fn check(method: &str, path: &str, code: Option<&str>) {
     let Some(code) = code else { return };
     let rows: Vec<&Route> = ROUTES.iter().filter(|route| fits(route.path, path)).collect();
     let of_method: Vec<_> = rows.iter().filter(|route| route.method == method).collect();
-    let listed = |route: &&Route| route.codes.iter().any(|listed| listed.name() == code);
+    let listed = |route: &&Route| route.codes().iter().any(|listed| listed.name() == code);
     let known = match (rows.is_empty(), of_method.is_empty()) {
         (true, _) => code == "not_found",
         // A method that the path has not is refused by the guards of its rows, or for itself.
