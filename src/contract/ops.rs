@@ -4,6 +4,7 @@
 //! added, never renamed (INTERFACE.md §5).
 
 mod cache;
+mod control;
 mod inbox;
 mod snapshot;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use cache::*;
+pub use control::*;
 pub use inbox::*;
 pub use snapshot::*;
 
