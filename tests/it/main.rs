@@ -34,6 +34,7 @@ mod mailbox_reading;
 mod openapi;
 mod ops_actors;
 mod ops_cache;
+mod ops_config;
 mod ops_guards;
 mod ops_inbox;
 mod ops_jobs;

@@ -24,7 +24,7 @@ pub(super) async fn check(
     payload: &mut Payload,
 ) -> Result<(), Refusal> {
     match guard {
-        Guard::Origin => origin::check(&call.request, &call.shared().config),
+        Guard::Origin => origin::check(&call.request, &call.shared().config()),
         // The dispatcher knows whether the path has the method.
         Guard::Method => Ok(()),
         Guard::IpLimit(bucket) => rate_limit::by_address(call, bucket).await,
@@ -54,7 +54,7 @@ pub(super) async fn check(
 /// Lets operators in, and for GET those who may only read. Without a token set there is no such
 /// route.
 fn operator(call: &Call) -> Result<(), Refusal> {
-    let ops = &call.shared().config.ops;
+    let ops = &call.shared().config().ops;
     let Some(token) = &ops.token else { return Err(ErrorCode::NotFound.into()) };
     let presented = bearer::token_of(call.field("authorization")).unwrap_or_default();
     let matches = |token: &crate::config::Secret| {
