@@ -51,8 +51,9 @@ fn job_row(job: JobView) -> ops::JobRow {
         status: if running.is_some() { "running" } else { "queued" }.to_owned(),
         attempts: job.attempts,
         queued_at: rfc3339(job.enqueued_at.as_millis()),
-        running_since: running.as_ref().map(|(since, _)| rfc3339(since.as_millis())),
-        worker: running.map(|(_, worker)| worker),
+        running_since: running.as_ref().map(|running| rfc3339(running.since.as_millis())),
+        lease_ends_at: running.as_ref().map(|running| rfc3339(running.ends.as_millis())),
+        worker: running.map(|running| running.worker),
         due_at: job.due.map(|due| rfc3339(due.as_millis())),
     }
 }

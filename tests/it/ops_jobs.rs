@@ -23,7 +23,7 @@ fn a_tool_call_is_seen_with_its_worker_while_it_runs_and_others_while_they_wait(
     let expected = json!({
         "id": runs["id"], "tool": "search_web", "key": runs["key"], "status": "running",
         "attempts": 1, "queuedAt": runs["queuedAt"], "runningSince": runs["runningSince"],
-        "worker": runs["worker"], "dueAt": null,
+        "leaseEndsAt": runs["leaseEndsAt"], "worker": runs["worker"], "dueAt": null,
     });
     assert_eq!(*runs, expected);
     assert!(runs["worker"].as_str().is_some_and(|name| name.starts_with("tool_worker-")), "{runs}");

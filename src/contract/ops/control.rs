@@ -98,6 +98,8 @@ answers! {
         queued_at: String,
         /// Since when it runs; `null` while it waits.
         running_since: Option<String>,
+        /// When its worker's lease ends unless renewed; `null` while it waits.
+        lease_ends_at: Option<String>,
         /// In whose hands it is; `null` while it waits.
         worker: Option<String>,
         /// When it falls due; `null` while it runs.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{JobChange, JobQueue, JobView, Report};
+use super::{JobChange, JobQueue, JobView, Report, RunningView};
 use crate::job::{EventRow, EventStatus, JobKind, NewJob, QueueRules};
 use crate::key::{LeaseId, TimedId};
 use crate::machine::{Apply as _, Decision, Order, ReadError, Records, Scan, Table};
@@ -87,7 +87,9 @@ pub(super) fn event_row(now: Timestamp, job: &NewJob) -> Option<EventRow> {
 fn view_of(id: TimedId, job: &Job) -> JobView {
     let (running, due) = match &job.state {
         JobState::Queued { due } => (None, Some(*due)),
-        JobState::Running { worker, since, .. } => (Some((*since, worker.clone())), None),
+        JobState::Running { worker, since, ends, .. } => {
+            (Some(RunningView { worker: worker.clone(), since: *since, ends: *ends }), None)
+        }
     };
     JobView {
         id,

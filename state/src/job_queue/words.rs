@@ -106,8 +106,19 @@ pub struct JobView {
     pub attempts: u32,
     /// When it was handed in.
     pub enqueued_at: Timestamp,
-    /// Since when it runs, and in whose hands; `None` while it waits.
-    pub running: Option<(Timestamp, String)>,
+    /// In whose hands it is; `None` while it waits.
+    pub running: Option<RunningView>,
     /// When it falls due; `None` while it runs.
     pub due: Option<Timestamp>,
+}
+
+/// In whose hands a job is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningView {
+    /// The worker.
+    pub worker: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When its lease ends unless renewed.
+    pub ends: Timestamp,
 }
