@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 
 use super::dispatch::Call;
+use super::gmail_cookie;
 use super::guard::{bearer, push as pushes};
 use super::respond::{self, Refusal};
 use super::whatsapp::{accepted, not_accepted};
@@ -12,7 +13,10 @@ use crate::contract::code::ErrorCode;
 use crate::contract::connection::{Connect, Connection};
 use crate::contract::{gmail, rfc3339};
 use crate::inbox;
-use crate::inbox::gmail::{CannotConnect, Comeback, Landed, Trouble};
+use crate::inbox::gmail::{Browser, CannotConnect, Comeback, Landed, Trouble};
+
+/// Where a user begins to connect a mailbox.
+pub(super) const CONNECT: &str = "/api/gmail/connect";
 
 /// Where Google sends users back.
 pub(super) const CALLBACK: &str = "/api/gmail/auth/callback";
@@ -82,26 +86,43 @@ fn unavailable(trouble: Trouble) -> Refusal {
     ErrorCode::StorageUnavailable.into()
 }
 
-/// Where the caller's browser goes to connect a mailbox.
+/// Where the caller's browser goes to connect a mailbox, with the cookie by which it is known when
+/// it comes back.
 pub(super) async fn connect(call: Call) -> Result<HttpResponse, Refusal> {
     let owner = call.caller()?.owner();
-    let redirect = call.shared().config.providers.google.redirect_url.clone();
-    let redirect = redirect.unwrap_or_else(|| {
-        let host = call.field("host").unwrap_or_default();
-        format!("http://{host}{CALLBACK}")
-    });
-    let url = call.worker.mailboxes.authorize_url(&owner, redirect).await;
+    let redirect = redirect_url(&call);
+    // One that asks in two windows keeps its name, or the first window's question would be lost.
+    let browser = match gmail_cookie::browser_of(&call, &redirect) {
+        Some(browser) => browser,
+        None => Browser::new().map_err(|_| Refusal::from(ErrorCode::InternalError))?,
+    };
+    let cookie = gmail_cookie::field(&browser, &redirect);
+    let url = call.worker.mailboxes.authorize_url(&owner, &browser, redirect).await;
     let authorize_url = url.map_err(|error| match error {
         CannotConnect::NotConfigured => Refusal::from(ErrorCode::Misconfigured),
         CannotConnect::Unavailable => Refusal::from(ErrorCode::StorageUnavailable),
     })?;
-    Ok(respond::json(&Connect { authorize_url }))
+    let mut response = respond::json(&Connect { authorize_url });
+    respond::add_fields(&mut response, [("set-cookie", cookie)]);
+    Ok(response)
+}
+
+/// The address to which Google sends a browser of this caller.
+fn redirect_url(call: &Call) -> String {
+    let redirect = call.shared().config.providers.google.redirect_url.clone();
+    redirect.unwrap_or_else(|| {
+        let host = call.field("host").unwrap_or_default();
+        format!("http://{host}{CALLBACK}")
+    })
 }
 
 /// Takes a browser back from Google, and sends it on to the front end, whatever has come of it.
 pub(super) async fn callback(call: Call) -> Result<HttpResponse, Refusal> {
     let landed = match comeback(call.request.query_string()) {
-        Some(comeback) => call.worker.mailboxes.comes_back(comeback).await,
+        Some(comeback) => {
+            let browser = gmail_cookie::browser_of(&call, &redirect_url(&call));
+            call.worker.mailboxes.comes_back(Comeback { browser, ..comeback }).await
+        }
         None => Landed::Failed,
     };
     Ok(redirect(&call.shared().config, landed))

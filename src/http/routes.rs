@@ -109,6 +109,11 @@ impl Route {
         codes
     }
 
+    /// Whether it keeps something in the browser of such a page.
+    pub fn keeps_cookies(&self) -> bool {
+        self.path == gmail::CONNECT
+    }
+
     /// Whether pages of other origins may call it, with an OPTIONS of its own.
     pub fn is_for_pages(&self) -> bool {
         self.guards.contains(&Guard::Origin)

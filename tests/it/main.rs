@@ -29,6 +29,7 @@ mod gmail_push_tokens;
 mod hang;
 mod health;
 mod kill;
+mod mailbox_browsers;
 mod mailbox_connecting;
 mod mailbox_reading;
 mod openapi;

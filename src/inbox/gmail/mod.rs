@@ -26,7 +26,8 @@ use sendcat_state::machine::{ReadError, RecordWrite, Records};
 use serde_json::json;
 use tokio::sync::Notify;
 
-pub use connect::{CannotConnect, Comeback, Landed};
+pub use connect::{ANSWER_WITHIN, CannotConnect, Comeback, Landed};
+pub use vault::Browser;
 
 use super::NewEvent;
 use crate::config::{Config, Google, Resend, Secret};
