@@ -5,13 +5,13 @@ use actix_web::http::header;
 
 use super::dispatch::Call;
 use super::gmail_cookie;
-use super::guard::{bearer, push as pushes};
+use super::guard::{bearer, push as pushes, rate_limit};
 use super::respond::{self, Refusal};
 use super::whatsapp::{accepted, not_accepted};
 use crate::config::{Config, Secret};
 use crate::contract::code::ErrorCode;
 use crate::contract::connection::{Connect, Connection};
-use crate::contract::{gmail, rfc3339};
+use crate::contract::{gmail, headers, rfc3339};
 use crate::inbox;
 use crate::inbox::gmail::{Browser, CannotConnect, Comeback, Landed, Trouble};
 
@@ -34,14 +34,22 @@ pub(super) async fn push(call: Call) -> Result<HttpResponse, Refusal> {
     let shared = call.query("token");
     let bearer = bearer::token_of(call.field("authorization"));
     let keys = call.worker.push_keys.as_deref();
-    if !pushes::is_ours(google, keys, shared.as_deref(), bearer).await {
-        return Err(ErrorCode::Forbidden.into());
-    }
-    let event = match gmail::read(&call.body) {
+    let sender = pushes::sender(google, keys, shared.as_deref(), bearer).await;
+    let sender = sender.ok_or_else(|| Refusal::from(ErrorCode::Forbidden))?;
+    rate_limit::by_sender(&call, "gmail", sender).await?;
+    let described = described(&call);
+    let event = match gmail::read(&call.body, &described) {
+        Ok(push) if !pushes::is_listed(google, push.subscription.as_deref()) => {
+            tracing::warn!("a push was refused: its subscription is not listed");
+            return Err(ErrorCode::Forbidden.into());
+        }
         Ok(push) => inbox::gmail::event(&push),
         Err(error) => {
-            let attempt = gmail::delivery_attempt(&call.body);
-            if !call.worker.mailboxes.shared().is_poison(&call.body, attempt) {
+            let (subscription, attempt) = gmail::envelope(&call.body);
+            let subscription = subscription.or(described.subscription);
+            let is_listed = pushes::is_listed(google, subscription.as_deref());
+            let mailboxes = call.worker.mailboxes.shared();
+            if !is_listed || !mailboxes.is_poison(&call.body, attempt) {
                 return Err(error.into());
             }
             inbox::gmail::poison(&call.body, &error.sentence())
@@ -49,6 +57,20 @@ pub(super) async fn push(call: Call) -> Result<HttpResponse, Refusal> {
     };
     let outcome = call.shared().inbox.accept(vec![event]).await;
     outcome.map(accepted).map_err(not_accepted)
+}
+
+/// What Pub/Sub says beside a push that it has unwrapped. Of two values nobody knows which is its.
+fn described(call: &Call) -> gmail::Described {
+    let one = |name| {
+        let mut values = call.fields(name);
+        let first = values.next().flatten().map(str::to_owned);
+        first.filter(|_| values.next().is_none())
+    };
+    gmail::Described {
+        subscription: one(headers::PUBSUB_SUBSCRIPTION),
+        message_id: one(headers::PUBSUB_MESSAGE_ID),
+        publish_time: one(headers::PUBSUB_PUBLISH_TIME),
+    }
 }
 
 /// The caller's connection, or that there is none.
