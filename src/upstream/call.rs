@@ -9,6 +9,8 @@
 //! - Redirects are not followed: a key would go with them.
 //! - No URL reaches a log or an error.
 
+mod answer;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,18 +24,15 @@ use sendcat_state::bulkhead::Priority;
 use sendcat_state::circuit_breaker::CallOutcome;
 use sendcat_state::key::ProviderId;
 
+pub use answer::{ReadRefusal, RefusedAnswer, Whole};
+use answer::{accepted, read_at_most};
+
 use super::classify::{self, Outcome};
 use super::error::{Clock, UpstreamError};
 use crate::contract::trace::Trace;
 
 /// The most bytes of an answer that is read whole: 8 MiB.
 const MAX_BODY_BYTES: usize = 8 << 20;
-
-/// The most bytes of a refusal's body; of it only a wait and a word are read.
-const MAX_REFUSAL_BYTES: usize = 64 << 10;
-
-/// How long a refusal's body may take: its status is known, and that is enough.
-const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How long an idle connection is kept: shorter than providers keep theirs.
 const POOL_IDLE: Duration = Duration::from_secs(30);
@@ -115,20 +114,6 @@ impl Call {
         self
     }
 }
-
-/// A status other than 2xx, with what a provider's own file needs to read it.
-#[derive(Debug)]
-pub struct RefusedAnswer {
-    /// The status.
-    pub status: u16,
-    /// The `Retry-After` header's text.
-    pub retry_after: Option<String>,
-    /// The beginning of the body.
-    pub body: Vec<u8>,
-}
-
-/// How a provider's refusals are read.
-pub type ReadRefusal = fn(&RefusedAnswer) -> UpstreamError;
 
 /// The way out of one thread. Cheap to clone.
 #[derive(Clone)]
@@ -221,8 +206,10 @@ impl Upstream {
         holder: &str,
         deadline: Duration,
         refusal: ReadRefusal,
-    ) -> Result<Vec<u8>, UpstreamError> {
-        self.read(call, holder, deadline, (refusal, |body| Ok(body.to_vec()))).await
+    ) -> Result<Whole, UpstreamError> {
+        let too_much = too_much(call.provider);
+        let whole = |whole: Option<Whole>| whole.ok_or(too_much);
+        self.bounded(call, holder, (deadline, MAX_BODY_BYTES), (refusal, whole)).await
     }
 
     /// Makes a call whose answer is read whole and understood, within `deadline` in all: an answer
@@ -237,11 +224,8 @@ impl Upstream {
         deadline: Duration,
         (refusal, read): (ReadRefusal, impl FnOnce(&[u8]) -> Result<T, UpstreamError>),
     ) -> Result<T, UpstreamError> {
-        let provider = call.provider;
-        let whole = |body: Option<Vec<u8>>| {
-            let what = "more than an answer may have";
-            read(&body.ok_or(UpstreamError::Malformed { provider, what })?)
-        };
+        let too_much = too_much(call.provider);
+        let whole = |whole: Option<Whole>| read(&whole.ok_or(too_much)?.body);
         self.bounded(call, holder, (deadline, MAX_BODY_BYTES), (refusal, whole)).await
     }
 
@@ -257,7 +241,8 @@ impl Upstream {
         (deadline, most_bytes): (Duration, usize),
         refusal: ReadRefusal,
     ) -> Result<Option<Vec<u8>>, UpstreamError> {
-        self.bounded(call, holder, (deadline, most_bytes), (refusal, Ok)).await
+        let bytes = |whole: Option<Whole>| Ok(whole.map(|it| it.body));
+        self.bounded(call, holder, (deadline, most_bytes), (refusal, bytes)).await
     }
 
     /// What both of these do; `read` is handed `None` for what has too many bytes.
@@ -266,7 +251,7 @@ impl Upstream {
         call: Call,
         holder: &str,
         (deadline, most_bytes): (Duration, usize),
-        (refusal, read): (ReadRefusal, impl FnOnce(Option<Vec<u8>>) -> Result<T, UpstreamError>),
+        (refusal, read): (ReadRefusal, impl FnOnce(Option<Whole>) -> Result<T, UpstreamError>),
     ) -> Result<T, UpstreamError> {
         let provider = call.provider;
         let slot = self.bulkheads.acquire_as(provider, holder, Priority::Tool).await;
@@ -354,43 +339,7 @@ impl Upstream {
     }
 }
 
-/// The response, if its status is a success.
-async fn accepted(response: Response, refusal: ReadRefusal) -> Result<Response, UpstreamError> {
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
-    let retry_after = response.headers().get(reqwest::header::RETRY_AFTER);
-    let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let body = async {
-        let mut stream = response.bytes_stream();
-        let mut body = Vec::new();
-        while let Some(Ok(chunk)) = stream.next().await {
-            body.extend_from_slice(&chunk);
-            if body.len() >= MAX_REFUSAL_BYTES {
-                break;
-            }
-        }
-        body
-    };
-    let body = tokio::time::timeout(REFUSAL_DEADLINE, body).await.unwrap_or_default();
-    Err(refusal(&RefusedAnswer { status: status.as_u16(), retry_after, body }))
-}
-
-/// The body, or `None` if it has more bytes than that.
-async fn read_at_most(
-    provider: ProviderId,
-    response: Response,
-    most_bytes: usize,
-) -> Result<Option<Vec<u8>>, UpstreamError> {
-    let mut stream = response.bytes_stream();
-    let mut body = Vec::new();
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|_| UpstreamError::Cut { provider })?;
-        if body.len() + chunk.len() > most_bytes {
-            return Ok(None);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Some(body))
+/// An answer that is larger than anything that makes sense.
+fn too_much(provider: ProviderId) -> UpstreamError {
+    UpstreamError::Malformed { provider, what: "more than an answer may have" }
 }
