@@ -77,6 +77,8 @@ pub struct Config {
     pub webhook_max_bytes: usize,
     /// The largest body of a WhatsApp delivery, in bytes.
     pub whatsapp_max_bytes: usize,
+    /// Accepted events of one kind that may wait.
+    pub webhook_backlog_max: usize,
     /// In which form answers tell what is left of a limit.
     pub rate_limit_style: RateLimitStyle,
     /// Clocks and bounds of a chat answer.
@@ -132,6 +134,7 @@ impl Config {
             trusted_proxies: from.networks("TRUSTED_PROXIES"),
             app_base_url: from.set_text("APP_BASE_URL"),
             webhook_max_bytes: from.size("WEBHOOK_MAX_BYTES"),
+            webhook_backlog_max: from.size("WEBHOOK_BACKLOG_MAX"),
             whatsapp_max_bytes: from.size("WHATSAPP_MAX_BYTES"),
             rate_limit_style: style_of(&from.set_text("RATE_LIMIT_HEADERS")),
             chat: ChatRules::take(from),

@@ -57,6 +57,12 @@ pub(super) const SERVER: &[Row] = &[
         "The largest body of a WhatsApp delivery; Meta sends up to 3 MiB.",
     ),
     Row(
+        "WEBHOOK_BACKLOG_MAX",
+        Count(1, MANY),
+        "100000",
+        "Accepted events of a kind that may wait: WhatsApp's, Gmail's, all other sources'.",
+    ),
+    Row(
         "WEBHOOK_SOURCES",
         Sources,
         "",

@@ -34,6 +34,9 @@ use sendcat_state::whatsapp as state;
 
 use crate::config::fixed;
 
+/// How long whoever finds a full backlog is asked to wait.
+pub const BACKLOG_WAIT: Duration = Duration::from_secs(30);
+
 /// One thing that a delivery says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
@@ -80,7 +83,7 @@ impl NotAccepted {
     pub fn retry_after(self) -> Option<Duration> {
         match self {
             Self::Pending(pending) => Some(pending.retry_after),
-            Self::Full(_) => Some(Duration::from_secs(30)),
+            Self::Full(_) => Some(BACKLOG_WAIT),
             Self::Unavailable(_) => None,
         }
     }

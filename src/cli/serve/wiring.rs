@@ -38,7 +38,7 @@ use crate::upstream::jwks::{self, Jwks};
 use crate::upstream::retry::RetryBudget;
 
 /// What holds for accepted events; the knobs leave it to us (INTERFACE.md §4, PRIMITIVES.md §4).
-const INBOX_PARTITION: PartitionRules = PartitionRules { queued_max: 100_000, running_max: 8 };
+const INBOX_RUNNING_MAX: usize = 8;
 const INBOX_JOB: JobRules = JobRules {
     lease: Duration::from_secs(60),
     max_attempts: 8,
@@ -128,11 +128,13 @@ fn handlers(
 }
 
 fn queue_rules(config: &Config) -> QueueRules {
+    let queued_max = config.webhook_backlog_max;
+    let inbox = PartitionRules { queued_max, running_max: INBOX_RUNNING_MAX };
     let rules = |kind: JobKind| match kind {
         JobKind::Tool(tool) => (config.tool_jobs.partition(tool), config.tool_jobs.rules),
-        JobKind::Inbox(_) => (INBOX_PARTITION, INBOX_JOB),
+        JobKind::Inbox(_) => (inbox, INBOX_JOB),
     };
-    let mut kinds = [(INBOX_PARTITION, INBOX_JOB); JobKind::COUNT];
+    let mut kinds = [(inbox, INBOX_JOB); JobKind::COUNT];
     for kind in JobKind::all() {
         kinds[kind.index()] = rules(kind);
     }
