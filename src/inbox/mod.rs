@@ -18,6 +18,7 @@ mod whatsapp_replies;
 mod whatsapp_work;
 pub mod work;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use sendcat_actors::chance;
@@ -130,17 +131,15 @@ impl Inbox {
 
     async fn accept_all(self, events: Vec<NewEvent>) -> Result<Accepted, NotAccepted> {
         let delivered = events.len();
-        let mut once: Vec<NewEvent> = Vec::with_capacity(delivered);
-        for event in events {
-            // One delivery may say the same thing twice.
-            if !once.iter().any(|known| known.key == event.key) {
-                once.push(event);
-            }
-        }
+        // One delivery may say the same thing twice.
+        let mut known = HashSet::with_capacity(delivered);
+        let once = events.into_iter().filter(|event| known.insert(event.key.clone()));
+        let mut once: Vec<NewEvent> = once.collect();
         let keys = once.iter().map(|event| event.key.clone()).collect();
         let claimed = self.claims.claim(keys).await?;
         let first = claimed.first;
-        once.retain(|event| first.keys().contains(&event.key));
+        let ours: HashSet<_> = first.keys().iter().collect();
+        once.retain(|event| ours.contains(&event.key));
         if once.is_empty() {
             return Ok(Accepted { fresh: 0, duplicates: delivered });
         }
