@@ -8,6 +8,7 @@ use sendcat::contract::webhook::{sign_standard, sign_stripe, standard_secret};
 use serde_json::json;
 
 use crate::support::client::{Caller, answer, run};
+use crate::support::exchange;
 use crate::support::server::Setup;
 use crate::support::webhook::{SOON, accepted, forbidden, receiver, refused, replayed};
 use crate::whatsapp::too_large;
@@ -144,6 +145,20 @@ fn whatever_is_not_signed_right_is_forbidden_and_written_nowhere() {
         }
         assert_eq!(caller.inbox("").await, Vec::<serde_json::Value>::new());
     });
+}
+
+#[test]
+fn what_declares_no_length_is_counted_as_it_comes_and_refused_in_its_middle() {
+    let server = sources().start();
+    for path in ["/api/webhooks/ci", "/api/webhooks/mail", "/api/gmail/push"] {
+        let head = exchange::head(path, 0, "transfer-encoding: chunked\r\n")
+            .replace("content-length: 0\r\n", "");
+        // Neither the rest of the chunk nor another one is waited for.
+        let begun = format!("{head}{:x}\r\n{}", 1_000_000, " ".repeat(262_145));
+        assert_eq!(exchange::exchange(&server, begun.as_bytes()), too_large(), "{path}");
+        let declared = exchange::head(path, 262_145, "");
+        assert_eq!(exchange::exchange(&server, declared.as_bytes()), too_large(), "{path}");
+    }
 }
 
 #[test]
