@@ -2,9 +2,10 @@
 //! commits together what waits together, with every guard on and its workers working off what came.
 //!
 //! Floor: the least that could say yes as honestly. A handler of the same framework on as many
-//! threads checks the signature, parses, appends to a file in the same kind of directory, and syncs
-//! it alone: one fdatasync a request. Beside criterion's figures this prints both rates, measured in
-//! turn in one run, their ratio, and what one fdatasync takes. `TMPDIR` says on which disk.
+//! threads checks the signature, parses, appends to a file in the same kind of directory, and
+//! syncs it alone: one fdatasync a request. Beside criterion's figures this prints both rates,
+//! measured in turn in one run, their ratio, and what one fdatasync takes. `TMPDIR` says on which
+//! disk.
 
 #[path = "support/serving.rs"]
 mod serving;
