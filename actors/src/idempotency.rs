@@ -4,6 +4,7 @@
 //! whether one was done longer ago than memory reaches. Whoever holds a [`ClaimGuard`] works and
 //! then settles it; a guard dropped unsettled gives its keys back.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -148,7 +149,7 @@ impl ClaimGuard {
     }
 
     /// Takes out keys that turned out to be done.
-    fn remove(&mut self, done: &[IdempotencyKey]) {
+    fn remove(&mut self, done: &HashSet<&IdempotencyKey>) {
         self.keys.retain(|key| !done.contains(key));
     }
 }
@@ -204,12 +205,8 @@ impl Idempotency {
         let first = ClaimGuard { idempotency: self.clone(), by, keys: Vec::new() };
         let mut claimed = Claimed { first, duplicates: Vec::new() };
         // A key that stands twice in one delivery would wait for itself.
-        let mut left: Vec<IdempotencyKey> = Vec::with_capacity(keys.len());
-        for key in keys {
-            if !left.contains(&key) {
-                left.push(key);
-            }
-        }
+        let mut known = HashSet::with_capacity(keys.len());
+        let mut left: Vec<_> = keys.into_iter().filter(|key| known.insert(key.clone())).collect();
         let mut retry_after = Duration::ZERO;
         let waiting = async {
             loop {
@@ -310,12 +307,19 @@ impl Idempotency {
         if !done.is_empty() && !self.all_before_is_durable().await {
             return;
         }
-        for (key, row) in done {
-            claimed.first.remove(std::slice::from_ref(&key));
+        if !done.is_empty() {
+            claimed.first.remove(&done.iter().map(|(key, _)| key).collect());
+            let mut by_time: BTreeMap<Timestamp, Vec<IdempotencyKey>> = BTreeMap::new();
+            for (key, row) in &done {
+                by_time.entry(row.until).or_default().push(key.clone());
+            }
+            let keys: Vec<_> = done.into_iter().map(|(key, _)| key).collect();
             // Remembered again, and then hit by this delivery.
-            self.claims.tell(Command::Done(vec![key.clone()], row.until));
-            self.claims.tell(Command::Claim(claimed.first.by, vec![key.clone()]));
-            claimed.duplicates.push(key);
+            for (until, keys) in by_time {
+                self.claims.tell(Command::Done(keys, until));
+            }
+            self.claims.tell(Command::Claim(claimed.first.by, keys.clone()));
+            claimed.duplicates.extend(keys);
         }
         self.settled.notify_waiters();
     }

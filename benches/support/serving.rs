@@ -1,5 +1,7 @@
 //! A serving process, the stand-in that it calls, and a client of both.
 
+#![allow(dead_code, reason = "every bench uses a part of it")]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -14,6 +16,9 @@ use tempfile::TempDir;
 /// Sessions that turns are shared out among, and turns of one: a session may have 1000 threads.
 const SESSIONS: u64 = 64;
 const TURNS_OF_ONE: u64 = 900;
+
+/// What signs deliveries to the process.
+pub(crate) const APP_SECRET: &str = "an app secret of this bench";
 
 /// The clock ticks of `/proc/PID/stat` in a second, on every Linux we know.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -68,6 +73,11 @@ impl Serving {
         self.client.post(url).bearer_auth("key").json(&body)
     }
 
+    /// Where the process listens: host and port.
+    pub(crate) fn address(&self) -> String {
+        self.url.trim_start_matches("http://").to_owned()
+    }
+
     /// The processor time that the serving process has used.
     pub(crate) fn cpu(&self) -> Option<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
@@ -84,8 +94,7 @@ const LIVE: &[u8] = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
 impl Serving {
     /// A connection that has been used once, and waits for its next request.
     pub(crate) fn waiting(&self) -> TcpStream {
-        let address = self.url.trim_start_matches("http://");
-        let mut stream = TcpStream::connect(address).expect("the server listens");
+        let mut stream = TcpStream::connect(self.address()).expect("the server listens");
         stream.write_all(LIVE).expect("the server reads");
         let mut some = [0; 4096];
         assert!(stream.read(&mut some).expect("the server answers") > 0);
@@ -137,6 +146,10 @@ fn process(provider: &str, data: &TempDir) -> (Child, String) {
         .env("RATE_LIMIT_CHAT_STREAM_MAX", MANY)
         .env("RATE_LIMIT_ANON_IP_MAX", MANY)
         .env("BULKHEAD_OPENROUTER_MAX_CONCURRENT", "1024")
+        .env("WHATSAPP_APP_SECRET", APP_SECRET)
+        .env("RATE_LIMIT_WHATSAPP_MAX", MANY)
+        .env("RATE_LIMIT_WEBHOOK_SENDER_MAX", MANY)
+        .env("WEBHOOK_BACKLOG_MAX", MANY)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -29,7 +29,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use sendcat_state::bulkhead::BulkheadRules;
 use sendcat_state::circuit_breaker::CircuitRules;
-use sendcat_state::job::{JobKind, QueueRules};
+use sendcat_state::job::{JobKind, PartitionRules, QueueRules};
 use sendcat_state::key::{Bucket, PerProvider, ProviderId};
 use sendcat_state::rate_window::Limit;
 
@@ -80,6 +80,8 @@ pub struct Config {
     pub webhook_max_bytes: usize,
     /// The largest body of a WhatsApp delivery, in bytes.
     pub whatsapp_max_bytes: usize,
+    /// Accepted events of one kind that may wait.
+    pub webhook_backlog_max: usize,
     /// In which form answers tell what is left of a limit.
     pub rate_limit_style: RateLimitStyle,
     /// Clocks and bounds of a chat answer.
@@ -145,6 +147,7 @@ impl Config {
             trusted_proxies: from.networks("TRUSTED_PROXIES"),
             app_base_url: from.set_text("APP_BASE_URL"),
             webhook_max_bytes: from.size("WEBHOOK_MAX_BYTES"),
+            webhook_backlog_max: from.size("WEBHOOK_BACKLOG_MAX"),
             whatsapp_max_bytes: from.size("WHATSAPP_MAX_BYTES"),
             rate_limit_style: style_of(&from.set_text("RATE_LIMIT_HEADERS")),
             chat: ChatRules::take(from),
@@ -179,11 +182,13 @@ impl Config {
 
     /// Caps and rules of everything that is queued.
     pub fn queue_rules(&self) -> QueueRules {
+        let queued_max = self.webhook_backlog_max;
+        let inbox = PartitionRules { queued_max, running_max: fixed::INBOX_RUNNING_MAX };
         let rules = |kind: JobKind| match kind {
             JobKind::Tool(tool) => (self.tool_jobs.partition(tool), self.tool_jobs.rules),
-            JobKind::Inbox(_) => (fixed::INBOX_PARTITION, fixed::INBOX_JOB),
+            JobKind::Inbox(_) => (inbox, fixed::INBOX_JOB),
         };
-        let mut kinds = [(fixed::INBOX_PARTITION, fixed::INBOX_JOB); JobKind::COUNT];
+        let mut kinds = [(inbox, fixed::INBOX_JOB); JobKind::COUNT];
         for kind in JobKind::all() {
             kinds[kind.index()] = rules(kind);
         }

@@ -65,6 +65,8 @@ pub struct Google {
     pub push_audience: Option<String>,
     /// Who must have signed a push's token.
     pub push_service_account: Option<String>,
+    /// Subscriptions whose pushes are taken; where there are none, those of any.
+    pub push_subscriptions: Vec<String>,
     /// Shared tokens of a push, any of which is good.
     pub push_tokens: Vec<Secret>,
 }
@@ -165,6 +167,7 @@ fn take_google(from: &mut Settled) -> Google {
         push_topic: from.text("GMAIL_PUSH_TOPIC"),
         push_audience: from.text("GMAIL_PUSH_AUDIENCE"),
         push_service_account: from.text("GMAIL_PUSH_SERVICE_ACCOUNT"),
+        push_subscriptions: from.list("GMAIL_PUSH_SUBSCRIPTIONS"),
         push_tokens: from.secrets("GMAIL_PUSH_TOKEN"),
     }
 }

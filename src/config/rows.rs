@@ -57,6 +57,12 @@ pub(super) const SERVER: &[Row] = &[
         "The largest body of a WhatsApp delivery; Meta sends up to 3 MiB.",
     ),
     Row(
+        "WEBHOOK_BACKLOG_MAX",
+        Count(1, MANY),
+        "100000",
+        "Accepted events of a kind that may wait: WhatsApp's, Gmail's, all other sources'.",
+    ),
+    Row(
         "WEBHOOK_SOURCES",
         Sources,
         "",
@@ -246,6 +252,12 @@ pub(super) const PROVIDERS: &[Row] = &[
     Row("GMAIL_PUSH_TOPIC", Text, "-", "The Pub/Sub topic of pushes; without it mail is polled."),
     Row("GMAIL_PUSH_AUDIENCE", Text, "-", "Whom the token of a push must be for."),
     Row("GMAIL_PUSH_SERVICE_ACCOUNT", Text, "-", "Who must have signed the token of a push."),
+    Row(
+        "GMAIL_PUSH_SUBSCRIPTIONS",
+        List,
+        "",
+        "The Pub/Sub subscriptions whose pushes are taken; without them those of any.",
+    ),
     Row("GMAIL_PUSH_TOKEN", Secrets, "-", "The shared token of a push, in ?token=."),
     Row("WHATSAPP_VERIFY_TOKEN", Secrets, "-", "What Meta must know to set the callback address."),
     Row("WHATSAPP_APP_SECRET", Secrets, "-", "Signs deliveries; new and old during a rotation."),

@@ -1,4 +1,4 @@
-//! A Gmail push as Pub/Sub wraps it.
+//! A Gmail push as Pub/Sub wraps it, or unwraps it where the subscription says so.
 //!
 //! Pub/Sub writes both spellings of its members (`messageId` and `message_id`), documents two
 //! base64 alphabets for `data`, and Gmail's `historyId` is a string in the guide and a number in
@@ -42,45 +42,77 @@ pub struct GmailPush {
     pub delivery_attempt: Option<u64>,
 }
 
-/// Reads the body of `POST /api/gmail/push`.
+/// What Pub/Sub says in headers beside a push that it has unwrapped (WEBHOOKS.md §2.4), where its
+/// subscription writes metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Described {
+    /// Which subscription delivers.
+    pub subscription: Option<String>,
+    /// Pub/Sub's name for the message.
+    pub message_id: Option<String>,
+    /// When Pub/Sub took the message.
+    pub publish_time: Option<String>,
+}
+
+/// Reads the body of `POST /api/gmail/push`: an envelope, or the notice itself. Of an envelope
+/// nothing is believed that stands beside it.
 ///
 /// # Errors
-/// [`BodyError::NotJson`] if the envelope is not JSON; [`BodyError::Shape`] if it, or the JSON
-/// inside its `data`, has another shape.
-pub fn read(bytes: &[u8]) -> Result<GmailPush, BodyError> {
-    let envelope = parse_object(bytes)?;
-    let message = envelope
+/// [`BodyError::NotJson`] if the body is not JSON; [`BodyError::Shape`] if it, or the JSON inside
+/// its `data`, has another shape.
+pub fn read(bytes: &[u8], described: &Described) -> Result<GmailPush, BodyError> {
+    let body = parse_object(bytes)?;
+    let is_notice = ["emailAddress", "historyId"].iter().any(|name| body.contains_key(*name));
+    if is_notice && !body.contains_key("message") {
+        let (email_address, history_id) = read_notice(&body, "")?;
+        let Described { subscription, message_id, publish_time } = described.clone();
+        let delivery_attempt = None;
+        return Ok(GmailPush {
+            email_address,
+            history_id,
+            message_id,
+            publish_time,
+            subscription,
+            delivery_attempt,
+        });
+    }
+    let message = body
         .get("message")
         .and_then(Value::as_object)
         .ok_or_else(|| BodyError::shape("message", "a Pub/Sub message object"))?;
-    let notice = read_data(message)?;
-    let mut issues = Vec::new();
-    let email_address = text_of(&notice, "emailAddress")
-        .filter(|address| address.len() <= ADDRESS_BYTES_MAX)
-        .unwrap_or_else(|| {
-            issues.push(Issue::new("message.data.emailAddress", "a mail address"));
-            String::new()
-        });
-    let history_id = notice.get("historyId").and_then(decimal).unwrap_or_else(|| {
-        issues.push(Issue::new("message.data.historyId", "a history id of decimal digits"));
-        String::new()
-    });
-    if !issues.is_empty() {
-        return Err(BodyError::Shape(issues));
-    }
+    let (email_address, history_id) = read_notice(&read_data(message)?, "message.data.")?;
     Ok(GmailPush {
         email_address,
         history_id,
         message_id: either(message, "messageId", "message_id"),
         publish_time: either(message, "publishTime", "publish_time"),
-        subscription: text_of(&envelope, "subscription"),
-        delivery_attempt: envelope.get("deliveryAttempt").and_then(Value::as_u64),
+        subscription: text_of(&body, "subscription"),
+        delivery_attempt: body.get("deliveryAttempt").and_then(Value::as_u64),
     })
 }
 
-/// Which attempt a push says it is, also one that cannot be read otherwise.
-pub fn delivery_attempt(bytes: &[u8]) -> Option<u64> {
-    parse_object(bytes).ok()?.get("deliveryAttempt").and_then(Value::as_u64)
+/// Whose mailbox, and up to where; `within` is the path of what is read.
+fn read_notice(notice: &Map<String, Value>, within: &str) -> Result<(String, String), BodyError> {
+    let mut issues = Vec::new();
+    let email_address = text_of(notice, "emailAddress")
+        .filter(|address| address.len() <= ADDRESS_BYTES_MAX)
+        .unwrap_or_else(|| {
+            issues.push(Issue::new(format!("{within}emailAddress"), "a mail address"));
+            String::new()
+        });
+    let history_id = notice.get("historyId").and_then(decimal).unwrap_or_else(|| {
+        let path = format!("{within}historyId");
+        issues.push(Issue::new(path, "a history id of decimal digits"));
+        String::new()
+    });
+    if issues.is_empty() { Ok((email_address, history_id)) } else { Err(BodyError::Shape(issues)) }
+}
+
+/// Of which subscription a push says it is, and which attempt, also one that cannot be read
+/// otherwise.
+pub fn envelope(bytes: &[u8]) -> (Option<String>, Option<u64>) {
+    let Ok(body) = parse_object(bytes) else { return (None, None) };
+    (text_of(&body, "subscription"), body.get("deliveryAttempt").and_then(Value::as_u64))
 }
 
 fn read_data(message: &Map<String, Value>) -> Result<Map<String, Value>, BodyError> {
@@ -115,7 +147,11 @@ mod tests {
     use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
     use serde_json::json;
 
-    fn envelope(data: &str) -> Vec<u8> {
+    fn read(bytes: &[u8]) -> Result<GmailPush, BodyError> {
+        super::read(bytes, &Described::default())
+    }
+
+    fn wrapped(data: &str) -> Vec<u8> {
         json!({"message": {"data": data, "messageId": "1"}}).to_string().into_bytes()
     }
 
@@ -164,7 +200,7 @@ mod tests {
             .map(|engine| engine.encode(&notice));
         assert_ne!(encoded[0], encoded[2]);
         for data in encoded {
-            assert_eq!(read(&envelope(&data)).unwrap().email_address, "~~~???>>>ÿÿ@x.y");
+            assert_eq!(read(&wrapped(&data)).unwrap().email_address, "~~~???>>>ÿÿ@x.y");
         }
     }
 
@@ -172,7 +208,7 @@ mod tests {
     fn a_history_id_is_decimal_digits_whatever_it_came_as() {
         let read_id = |id: Value| {
             let notice = json!({"emailAddress": "a@b.c", "historyId": id}).to_string();
-            read(&envelope(&STANDARD.encode(notice))).map(|push| push.history_id).ok()
+            read(&wrapped(&STANDARD.encode(notice))).map(|push| push.history_id).ok()
         };
         let table = [
             (json!("9876543210"), Some("9876543210")),
@@ -195,15 +231,15 @@ mod tests {
 
     #[test]
     fn a_wrong_shape_names_its_path() {
-        let inside = |notice: Value| envelope(&STANDARD.encode(notice.to_string()));
+        let inside = |notice: Value| wrapped(&STANDARD.encode(notice.to_string()));
         let table = [
             (b"[]".to_vec(), "$"),
             (b"{}".to_vec(), "message"),
             (br#"{"message":"text"}"#.to_vec(), "message"),
             (br#"{"message":{"data":5}}"#.to_vec(), "message.data"),
-            (envelope(""), "message.data"),
-            (envelope("!!!"), "message.data"),
-            (envelope(&STANDARD.encode("not json")), "message.data"),
+            (wrapped(""), "message.data"),
+            (wrapped("!!!"), "message.data"),
+            (wrapped(&STANDARD.encode("not json")), "message.data"),
             (inside(json!([])), "message.data"),
             (inside(json!({"historyId": 1})), "message.data.emailAddress"),
             (inside(json!({"emailAddress": "a@b.c"})), "message.data.historyId"),

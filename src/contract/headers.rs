@@ -56,6 +56,12 @@ pub const STRIPE_SIGNATURE: &str = "stripe-signature";
 pub const STANDARD_WEBHOOK: [&str; 3] = ["webhook-id", "webhook-timestamp", "webhook-signature"];
 /// The same three as Svix names them.
 pub const SVIX_WEBHOOK: [&str; 3] = ["svix-id", "svix-timestamp", "svix-signature"];
+/// Which subscription a push is of that Pub/Sub has unwrapped.
+pub const PUBSUB_SUBSCRIPTION: &str = "x-goog-pubsub-subscription-name";
+/// Pub/Sub's name for it.
+pub const PUBSUB_MESSAGE_ID: &str = "x-goog-pubsub-message-id";
+/// When Pub/Sub took it.
+pub const PUBSUB_PUBLISH_TIME: &str = "x-goog-pubsub-publish-time";
 /// Forbids a browser to guess another type than the declared one.
 pub const CONTENT_TYPE_OPTIONS: &str = "x-content-type-options";
 

@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::Mac as _;
 use serde_json::{Map, Value};
+use subtle::ConstantTimeEq as _;
 
 use super::body::text_of;
 use super::signature::{SignatureFault, digest, keyed, verify_meta};
@@ -136,12 +137,13 @@ fn matching(keys: &[Vec<u8>], signed: &[u8], claimed: &[Vec<u8>]) -> Result<(), 
     if claimed.is_empty() {
         return Err(SignatureFault::Malformed);
     }
+    // One pass over the body for each key, however many signatures anybody sends along.
     let keys = keys.iter().filter(|key| !key.is_empty());
-    let mut pairs = keys.flat_map(|key| claimed.iter().map(move |claimed| (key, claimed)));
-    match pairs.any(|(key, claimed)| keyed(key, signed).verify_slice(claimed).is_ok()) {
-        true => Ok(()),
-        false => Err(SignatureFault::Mismatch),
-    }
+    let right = keys.map(|key| keyed(key, signed).finalize().into_bytes());
+    let found = right.fold(subtle::Choice::from(0), |found, right| {
+        claimed.iter().fold(found, |found, claimed| found | right.as_slice().ct_eq(claimed))
+    });
+    if found.into() { Ok(()) } else { Err(SignatureFault::Mismatch) }
 }
 
 /// What a signed delivery is known by: its identifier, where one is signed, and its body.

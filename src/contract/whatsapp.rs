@@ -22,6 +22,9 @@ pub use super::whatsapp_verify::{CHALLENGE_BYTES_MAX, Verification, Verification
 /// The longest identifier that is taken as one; real ones have some 60 bytes.
 const ID_BYTES_MAX: usize = 512;
 
+/// The most elements of a delivery: ten times what Meta batches.
+pub const ELEMENTS_MAX: usize = 10_000;
+
 /// What frames messages and statuses, and tells nothing of its own.
 const FRAME: [&str; 3] = ["messaging_product", "metadata", "contacts"];
 
@@ -168,7 +171,7 @@ fn digest_of(element: &impl Serialize) -> String {
 ///
 /// # Errors
 /// [`BodyError::NotJson`], or [`BodyError::Shape`] if it is not an object with the `object` of
-/// WhatsApp and an array `entry`.
+/// WhatsApp and an array `entry`, or has more than [`ELEMENTS_MAX`] elements.
 pub fn read(bytes: &[u8]) -> Result<Vec<Element>, BodyError> {
     let mut body = parse_object(bytes)?;
     if body.get("object").and_then(Value::as_str) != Some("whatsapp_business_account") {
@@ -180,6 +183,10 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Element>, BodyError> {
     let mut elements = Vec::new();
     for (at, entry) in entries.into_iter().enumerate() {
         read_entry(entry, &format!("entry[{at}]"), &mut elements);
+        if elements.len() > ELEMENTS_MAX {
+            let expected = format!("entries of at most {ELEMENTS_MAX} elements");
+            return Err(BodyError::shape("entry", expected));
+        }
     }
     Ok(elements)
 }

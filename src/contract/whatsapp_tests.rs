@@ -176,6 +176,20 @@ fn a_wrong_top_is_refused_by_name() {
 }
 
 #[test]
+fn more_than_ten_times_what_meta_batches_is_refused() {
+    let of = |count: usize| {
+        let messages = vec![serde_json::json!({"id": "m"}); count];
+        let change = serde_json::json!({"field": "messages", "value": {"messages": messages}});
+        serde_json::json!({"object": "whatsapp_business_account",
+            "entry": [{"changes": [change]}]})
+        .to_string()
+    };
+    assert_eq!(read(of(ELEMENTS_MAX).as_bytes()).map(|all| all.len()), Ok(ELEMENTS_MAX));
+    let refused = read(of(ELEMENTS_MAX + 1).as_bytes()).unwrap_err();
+    assert_eq!(refused.issues()[0].path, "entry");
+}
+
+#[test]
 fn an_element_reads_back_from_where_it_was_kept() {
     for bytes in [&sample!("text")[..], sample!("status_sent"), sample!("batch3_one_duplicate")] {
         for element in read(bytes).unwrap() {

@@ -126,8 +126,7 @@ pub async fn dispatch(
         tracing::info!(status = response.status().as_u16(), code, "answered");
     });
     respond::add_fields(&mut response, [(headers::REQUEST_ID, request_id)]);
-    let cors = routes.iter().any(Route::is_for_pages);
-    guard::origin::add_fields(&head, &shared.config(), cors, &mut response);
+    guard::origin::add_fields(&head, &shared.config(), routes, &mut response);
     response
 }
 

@@ -4,15 +4,19 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 
 use super::dispatch::Call;
-use super::guard::{bearer, push as pushes};
+use super::gmail_cookie;
+use super::guard::{bearer, push as pushes, rate_limit};
 use super::respond::{self, Refusal};
 use super::whatsapp::{accepted, not_accepted};
 use crate::config::{Config, Secret};
 use crate::contract::code::ErrorCode;
 use crate::contract::connection::{Connect, Connection};
-use crate::contract::{gmail, rfc3339};
+use crate::contract::{gmail, headers, rfc3339};
 use crate::inbox;
-use crate::inbox::gmail::{CannotConnect, Comeback, Landed, Trouble};
+use crate::inbox::gmail::{Browser, CannotConnect, Comeback, Landed, Trouble};
+
+/// Where a user begins to connect a mailbox.
+pub(super) const CONNECT: &str = "/api/gmail/connect";
 
 /// Where Google sends users back.
 pub(super) const CALLBACK: &str = "/api/gmail/auth/callback";
@@ -30,14 +34,22 @@ pub(super) async fn push(call: Call) -> Result<HttpResponse, Refusal> {
     let shared = call.query("token");
     let bearer = bearer::token_of(call.field("authorization"));
     let keys = call.worker.push_keys.as_deref();
-    if !pushes::is_ours(google, keys, shared.as_deref(), bearer).await {
-        return Err(ErrorCode::Forbidden.into());
-    }
-    let event = match gmail::read(&call.body) {
+    let sender = pushes::sender(google, keys, shared.as_deref(), bearer).await;
+    let sender = sender.ok_or_else(|| Refusal::from(ErrorCode::Forbidden))?;
+    rate_limit::by_sender(&call, "gmail", sender).await?;
+    let described = described(&call);
+    let event = match gmail::read(&call.body, &described) {
+        Ok(push) if !pushes::is_listed(google, push.subscription.as_deref()) => {
+            tracing::warn!("a push was refused: its subscription is not listed");
+            return Err(ErrorCode::Forbidden.into());
+        }
         Ok(push) => inbox::gmail::event(&push),
         Err(error) => {
-            let attempt = gmail::delivery_attempt(&call.body);
-            if !call.worker.mailboxes.shared().is_poison(&call.body, attempt) {
+            let (subscription, attempt) = gmail::envelope(&call.body);
+            let subscription = subscription.or(described.subscription);
+            let is_listed = pushes::is_listed(google, subscription.as_deref());
+            let mailboxes = call.worker.mailboxes.shared();
+            if !is_listed || !mailboxes.is_poison(&call.body, attempt) {
                 return Err(error.into());
             }
             inbox::gmail::poison(&call.body, &error.sentence())
@@ -45,6 +57,20 @@ pub(super) async fn push(call: Call) -> Result<HttpResponse, Refusal> {
     };
     let outcome = call.shared().inbox.accept(vec![event]).await;
     outcome.map(accepted).map_err(not_accepted)
+}
+
+/// What Pub/Sub says beside a push that it has unwrapped. Of two values nobody knows which is its.
+fn described(call: &Call) -> gmail::Described {
+    let one = |name| {
+        let mut values = call.fields(name);
+        let first = values.next().flatten().map(str::to_owned);
+        first.filter(|_| values.next().is_none())
+    };
+    gmail::Described {
+        subscription: one(headers::PUBSUB_SUBSCRIPTION),
+        message_id: one(headers::PUBSUB_MESSAGE_ID),
+        publish_time: one(headers::PUBSUB_PUBLISH_TIME),
+    }
 }
 
 /// The caller's connection, or that there is none.
@@ -82,26 +108,43 @@ fn unavailable(trouble: Trouble) -> Refusal {
     ErrorCode::StorageUnavailable.into()
 }
 
-/// Where the caller's browser goes to connect a mailbox.
+/// Where the caller's browser goes to connect a mailbox, with the cookie by which it is known when
+/// it comes back.
 pub(super) async fn connect(call: Call) -> Result<HttpResponse, Refusal> {
     let owner = call.caller()?.owner();
-    let redirect = call.shared().config().providers.google.redirect_url.clone();
-    let redirect = redirect.unwrap_or_else(|| {
-        let host = call.field("host").unwrap_or_default();
-        format!("http://{host}{CALLBACK}")
-    });
-    let url = call.worker.mailboxes.authorize_url(&owner, redirect).await;
+    let redirect = redirect_url(&call);
+    // One that asks in two windows keeps its name, or the first window's question would be lost.
+    let browser = match gmail_cookie::browser_of(&call, &redirect) {
+        Some(browser) => browser,
+        None => Browser::new().map_err(|_| Refusal::from(ErrorCode::InternalError))?,
+    };
+    let cookie = gmail_cookie::field(&browser, &redirect);
+    let url = call.worker.mailboxes.authorize_url(&owner, &browser, redirect).await;
     let authorize_url = url.map_err(|error| match error {
         CannotConnect::NotConfigured => Refusal::from(ErrorCode::Misconfigured),
         CannotConnect::Unavailable => Refusal::from(ErrorCode::StorageUnavailable),
     })?;
-    Ok(respond::json(&Connect { authorize_url }))
+    let mut response = respond::json(&Connect { authorize_url });
+    respond::add_fields(&mut response, [("set-cookie", cookie)]);
+    Ok(response)
+}
+
+/// The address to which Google sends a browser of this caller.
+fn redirect_url(call: &Call) -> String {
+    let redirect = call.shared().config().providers.google.redirect_url.clone();
+    redirect.unwrap_or_else(|| {
+        let host = call.field("host").unwrap_or_default();
+        format!("http://{host}{CALLBACK}")
+    })
 }
 
 /// Takes a browser back from Google, and sends it on to the front end, whatever has come of it.
 pub(super) async fn callback(call: Call) -> Result<HttpResponse, Refusal> {
     let landed = match comeback(call.request.query_string()) {
-        Some(comeback) => call.worker.mailboxes.comes_back(comeback).await,
+        Some(comeback) => {
+            let browser = gmail_cookie::browser_of(&call, &redirect_url(&call));
+            call.worker.mailboxes.comes_back(Comeback { browser, ..comeback }).await
+        }
         None => Landed::Failed,
     };
     Ok(redirect(&call.shared().config(), landed))

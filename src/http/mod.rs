@@ -7,6 +7,7 @@
 pub mod chat;
 pub mod dispatch;
 pub mod gmail;
+mod gmail_cookie;
 pub mod guard;
 pub mod health;
 pub mod openapi;

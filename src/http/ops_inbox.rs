@@ -12,6 +12,7 @@ use super::pages::{limit_of, wrong};
 use super::respond::{self, Refusal};
 use crate::contract::code::ErrorCode;
 use crate::contract::{ops, rfc3339};
+use crate::inbox::BACKLOG_WAIT;
 
 /// Rows of one answer at most.
 const MOST_ROWS: usize = 1000;
@@ -88,7 +89,9 @@ pub(super) async fn redeliver(call: Call) -> Result<HttpResponse, Refusal> {
         NotRedelivered::Unknown => ErrorCode::NotFound.into(),
         NotRedelivered::NotDead => Refusal::from(ErrorCode::Conflict)
             .saying("This event is no dead letter: it waits, runs, or is done."),
-        NotRedelivered::Full => Refusal::from(ErrorCode::StorageUnavailable)
+        // The disk is well: there is no room in the line, as in a full bulkhead.
+        NotRedelivered::Full => Refusal::from(ErrorCode::Overloaded)
+            .retry_after(BACKLOG_WAIT)
             .saying("The backlog of this event's kind is full; try again when it is shorter."),
         NotRedelivered::Unavailable(_) | NotRedelivered::Unreadable(_) => {
             ErrorCode::StorageUnavailable.into()

@@ -42,6 +42,8 @@ pub enum Guard {
     Operator,
     /// The body is declared as JSON.
     Json,
+    /// It is, or it is a push that Pub/Sub has unwrapped.
+    JsonOrUnwrapped,
     /// The body is at most so large, arrives in time, and is read.
     Body(BodyLimit),
 }
@@ -76,6 +78,11 @@ pub struct Route {
 }
 
 impl Guard {
+    /// Whether it wants a body, and that declared as JSON.
+    pub fn wants_json(self) -> bool {
+        matches!(self, Self::Json | Self::JsonOrUnwrapped)
+    }
+
     /// The codes that it refuses with.
     fn codes(self) -> &'static [Code] {
         match self {
@@ -84,7 +91,7 @@ impl Guard {
             Self::IpLimit(_) | Self::ChatLimit => &[Code::RateLimited],
             Self::Bearer => &[Code::Unauthorized, Code::Misconfigured, Code::UpstreamUnavailable],
             Self::Operator => &[Code::NotFound, Code::Unauthorized],
-            Self::Json => &[Code::UnsupportedMediaType],
+            Self::Json | Self::JsonOrUnwrapped => &[Code::UnsupportedMediaType],
             Self::Body(_) => &[Code::PayloadTooLarge, Code::RequestTimeout],
         }
     }
@@ -107,6 +114,11 @@ impl Route {
         let mut seen = HashSet::new();
         codes.retain(|code| seen.insert(*code));
         codes
+    }
+
+    /// Whether it keeps something in the browser of such a page.
+    pub fn keeps_cookies(&self) -> bool {
+        self.path == gmail::CONNECT
     }
 
     /// Whether pages of other origins may call it, with an OPTIONS of its own.

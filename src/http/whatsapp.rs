@@ -1,5 +1,7 @@
 //! `/api/whatsapp/webhook`: Meta verifies the address, and delivers messages and statuses.
 
+use std::collections::BTreeSet;
+
 use actix_web::HttpResponse;
 use actix_web::http::header;
 
@@ -31,8 +33,9 @@ pub(super) async fn post(call: Call) -> Result<HttpResponse, Refusal> {
     signature::verify_meta(secrets, signed, &call.body)
         .map_err(|_| Refusal::from(ErrorCode::Forbidden))?;
     let elements = whatsapp::read(&call.body)?;
-    let sender = elements.iter().find_map(|element| element.account()).unwrap_or("unnamed");
-    rate_limit::by_sender(&call, "whatsapp", sender).await?;
+    let senders: BTreeSet<_> = elements.iter().filter_map(|element| element.account()).collect();
+    let senders = if senders.is_empty() { BTreeSet::from(["unnamed"]) } else { senders };
+    rate_limit::by_senders(&call, "whatsapp", senders).await?;
     let events = elements.iter().map(inbox::whatsapp::event).collect();
     call.shared().inbox.accept(events).await.map(accepted).map_err(not_accepted)
 }

@@ -39,3 +39,39 @@ pub fn event(key: &str, delivery: &Signed) -> NewEvent {
     let key = IdempotencyKey::webhook(&delivery.source, key);
     NewEvent { source: InboxSource::Generic, key, body }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::function;
+    use serde_json::json;
+
+    #[test]
+    fn a_delivery_is_read_whole_and_is_told_wrong_by_its_function() {
+        let good = json!({"source": "s", "id": null, "about": "push", "payload": {"a": 1}});
+        let with = |name: &str, value: Value| {
+            let mut payload = good.clone();
+            payload[name] = value;
+            payload
+        };
+        let read = |payload: &Value| {
+            function::args::<Signed>(FUNCTION, payload.to_string().as_bytes())
+                .map_err(|error| error.to_string())
+        };
+        let delivery = read(&good).unwrap();
+        assert_eq!(serde_json::to_value(&delivery).unwrap(), good);
+        let prefix = "[invalid_function_args:webhooks.processDelivery] ";
+        let table = [
+            (with("source", json!("")), "source: expected the name of a source"),
+            (with("payload", json!(["planted"])), "payload: expected a JSON object"),
+            (with("source", json!(7)), "the payload is not what it takes, at line 1 column "),
+            (with("another", json!(7)), "the payload is not what it takes, at line 1 column "),
+            (json!({}), "the payload is not what it takes, at line 1 column 2"),
+        ];
+        for (payload, why) in table {
+            let error = read(&payload).unwrap_err();
+            assert!(error.starts_with(&format!("{prefix}{why}")), "{payload}: {error}");
+            assert!(!error.contains("planted"), "{error}");
+        }
+    }
+}

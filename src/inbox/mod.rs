@@ -18,6 +18,7 @@ mod whatsapp_replies;
 mod whatsapp_work;
 pub mod work;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use sendcat_actors::chance;
@@ -33,6 +34,9 @@ use sendcat_state::machine::Records;
 use sendcat_state::whatsapp as state;
 
 use crate::config::fixed;
+
+/// How long whoever finds a full backlog is asked to wait.
+pub const BACKLOG_WAIT: Duration = Duration::from_secs(30);
 
 /// One thing that a delivery says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +84,7 @@ impl NotAccepted {
     pub fn retry_after(self) -> Option<Duration> {
         match self {
             Self::Pending(pending) => Some(pending.retry_after),
-            Self::Full(_) => Some(Duration::from_secs(30)),
+            Self::Full(_) => Some(BACKLOG_WAIT),
             Self::Unavailable(_) => None,
         }
     }
@@ -127,17 +131,15 @@ impl Inbox {
 
     async fn accept_all(self, events: Vec<NewEvent>) -> Result<Accepted, NotAccepted> {
         let delivered = events.len();
-        let mut once: Vec<NewEvent> = Vec::with_capacity(delivered);
-        for event in events {
-            // One delivery may say the same thing twice.
-            if !once.iter().any(|known| known.key == event.key) {
-                once.push(event);
-            }
-        }
+        // One delivery may say the same thing twice.
+        let mut known = HashSet::with_capacity(delivered);
+        let once = events.into_iter().filter(|event| known.insert(event.key.clone()));
+        let mut once: Vec<NewEvent> = once.collect();
         let keys = once.iter().map(|event| event.key.clone()).collect();
         let claimed = self.claims.claim(keys).await?;
         let first = claimed.first;
-        once.retain(|event| first.keys().contains(&event.key));
+        let ours: HashSet<_> = first.keys().iter().collect();
+        once.retain(|event| ours.contains(&event.key));
         if once.is_empty() {
             return Ok(Accepted { fresh: 0, duplicates: delivered });
         }

@@ -18,13 +18,17 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::answers::Answering;
-use super::gmail::{Mailboxes, kept};
+use super::gmail::{Mailboxes, Strangers, pushed};
 use super::media_store::MediaStore;
 use super::{generic, whatsapp_work};
 use crate::config::Whatsapp;
-use crate::contract::function::{self, Args, FunctionError};
+use crate::contract::code::ErrorCode;
+use crate::contract::function::{self, Args, FunctionError, INVALID_ARGS};
 use crate::contract::rfc3339;
 use crate::upstream::call::Upstream;
+
+/// What takes events up is called so in errors.
+const RUN: &str = "inbox.workOff";
 
 /// What handlers are made of.
 pub struct Parts {
@@ -51,6 +55,7 @@ pub struct Parts {
 /// Works off accepted events.
 pub struct Handlers {
     pub(super) parts: Parts,
+    strangers: Strangers,
 }
 
 /// Why an event's work has not been done.
@@ -105,15 +110,22 @@ impl Done {
 impl Handlers {
     /// Handlers of these parts.
     pub fn new(parts: Parts) -> Arc<Self> {
-        Arc::new(Self { parts })
+        Arc::new(Self { parts, strangers: Strangers::default() })
     }
 
     /// Runs one attempt at an accepted event.
     pub async fn run(self: Arc<Self>, source: InboxSource, job: ClaimedJob) -> Attempt {
         let outcome = match self.parts.jobs.event_body(job.id).await {
             Ok(Some(body)) => self.work_off(source, &job, &body).await,
-            Ok(None) => AttemptOutcome::Dead { error: "the event's body is gone".to_owned() },
-            Err(error) => AttemptOutcome::Retry { error: error.to_string(), after: None },
+            Ok(None) => {
+                let error = FunctionError::new(INVALID_ARGS, RUN, "the event's body is gone");
+                AttemptOutcome::Dead { error: error.to_string() }
+            }
+            Err(error) => {
+                let code = ErrorCode::StorageUnavailable.name();
+                let error = FunctionError::new(code, RUN, error.to_string());
+                AttemptOutcome::Retry { error: error.to_string(), after: None }
+            }
         };
         Attempt { outcome, result: None }
     }
@@ -121,10 +133,10 @@ impl Handlers {
     async fn work_off(&self, source: InboxSource, job: &ClaimedJob, body: &[u8]) -> AttemptOutcome {
         let worked = match source {
             InboxSource::Whatsapp => whatsapp_work::run(self, job, body).await,
-            InboxSource::Gmail => match self.of_mailbox(job, body).await {
-                Some(outcome) => return outcome,
-                None => as_evidence::<kept::Kept>(kept::FUNCTION, body),
-            },
+            InboxSource::Gmail => {
+                let (mailboxes, strangers) = (self.parts.mailboxes.as_ref(), &self.strangers);
+                return pushed::work_off(mailboxes, strangers, job, body).await;
+            }
             InboxSource::Generic => as_evidence::<generic::Signed>(generic::FUNCTION, body),
         };
         match worked {
@@ -140,14 +152,6 @@ impl Handlers {
                 AttemptOutcome::Retry { error: error.to_string(), after }
             }
             Err(Failure::Never(error)) => AttemptOutcome::Dead { error: error.to_string() },
-        }
-    }
-
-    /// What a push about a connected mailbox comes to; `None` of everything else.
-    async fn of_mailbox(&self, job: &ClaimedJob, body: &[u8]) -> Option<AttemptOutcome> {
-        match &self.parts.mailboxes {
-            Some(mailboxes) => mailboxes.work_off(job, body).await,
-            None => None,
         }
     }
 
@@ -177,7 +181,8 @@ impl Handlers {
 }
 
 fn unavailable(function: &'static str, why: &impl std::fmt::Display) -> Failure {
-    let error = FunctionError::new("storage_unavailable", function, why.to_string());
+    let code = ErrorCode::StorageUnavailable.name();
+    let error = FunctionError::new(code, function, why.to_string());
     Failure::Again(error, None)
 }
 

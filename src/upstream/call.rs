@@ -9,11 +9,10 @@
 //! - Redirects are not followed: a key would go with them.
 //! - No URL reaches a log or an error.
 
-mod body;
+mod answer;
 
 use std::time::Duration;
 
-use body::{accepted, read_at_most};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 pub use reqwest::Url;
@@ -25,6 +24,9 @@ use sendcat_actors::circuit_breaker::{CallPermit, CircuitBreakers};
 use sendcat_state::bulkhead::Priority;
 use sendcat_state::circuit_breaker::CallOutcome;
 use sendcat_state::key::ProviderId;
+
+pub use answer::{ReadRefusal, RefusedAnswer, Whole};
+use answer::{accepted, read_at_most};
 
 use super::classify::{self, Outcome};
 use super::error::{Clock, UpstreamError};
@@ -113,20 +115,6 @@ impl Call {
         self
     }
 }
-
-/// A status other than 2xx, with what a provider's own file needs to read it.
-#[derive(Debug)]
-pub struct RefusedAnswer {
-    /// The status.
-    pub status: u16,
-    /// The `Retry-After` header's text.
-    pub retry_after: Option<String>,
-    /// The beginning of the body.
-    pub body: Vec<u8>,
-}
-
-/// How a provider's refusals are read.
-pub type ReadRefusal = fn(&RefusedAnswer) -> UpstreamError;
 
 /// The way out of one thread. Cheap to clone.
 #[derive(Clone)]
@@ -227,8 +215,10 @@ impl Upstream {
         holder: &str,
         deadline: Duration,
         refusal: ReadRefusal,
-    ) -> Result<Vec<u8>, UpstreamError> {
-        self.read(call, holder, deadline, (refusal, |body| Ok(body.to_vec()))).await
+    ) -> Result<Whole, UpstreamError> {
+        let too_much = too_much(call.provider);
+        let whole = |whole: Option<Whole>| whole.ok_or(too_much);
+        self.bounded(call, holder, (deadline, MAX_BODY_BYTES), (refusal, whole)).await
     }
 
     /// Makes a call whose answer is read whole and understood, within `deadline` in all: an answer
@@ -243,11 +233,8 @@ impl Upstream {
         deadline: Duration,
         (refusal, read): (ReadRefusal, impl FnOnce(&[u8]) -> Result<T, UpstreamError>),
     ) -> Result<T, UpstreamError> {
-        let provider = call.provider;
-        let whole = |body: Option<Vec<u8>>| {
-            let what = "more than an answer may have";
-            read(&body.ok_or(UpstreamError::Malformed { provider, what })?)
-        };
+        let too_much = too_much(call.provider);
+        let whole = |whole: Option<Whole>| read(&whole.ok_or(too_much)?.body);
         self.bounded(call, holder, (deadline, MAX_BODY_BYTES), (refusal, whole)).await
     }
 
@@ -263,7 +250,8 @@ impl Upstream {
         (deadline, most_bytes): (Duration, usize),
         refusal: ReadRefusal,
     ) -> Result<Option<Vec<u8>>, UpstreamError> {
-        self.bounded(call, holder, (deadline, most_bytes), (refusal, Ok)).await
+        let bytes = |whole: Option<Whole>| Ok(whole.map(|it| it.body));
+        self.bounded(call, holder, (deadline, most_bytes), (refusal, bytes)).await
     }
 
     /// What both of these do; `read` is handed `None` for what has too many bytes.
@@ -272,7 +260,7 @@ impl Upstream {
         call: Call,
         holder: &str,
         (deadline, most_bytes): (Duration, usize),
-        (refusal, read): (ReadRefusal, impl FnOnce(Option<Vec<u8>>) -> Result<T, UpstreamError>),
+        (refusal, read): (ReadRefusal, impl FnOnce(Option<Whole>) -> Result<T, UpstreamError>),
     ) -> Result<T, UpstreamError> {
         let provider = call.provider;
         let slot = self.bulkheads.acquire_as(provider, holder, Priority::Tool).await;
@@ -364,4 +352,9 @@ impl Upstream {
             (false, _) => UpstreamError::NoContent { provider },
         }
     }
+}
+
+/// An answer that is larger than anything that makes sense.
+fn too_much(provider: ProviderId) -> UpstreamError {
+    UpstreamError::Malformed { provider, what: "more than an answer may have" }
 }

@@ -1,9 +1,10 @@
 //! The keys that sign users' tokens, fetched from `AUTH_JWKS_URL` and kept (WEBHOOKS.md §5.9).
 //!
-//! One set for all threads. It is fetched when there is none, when it is older than [`MAX_AGE`],
-//! and when a token names a key that is not in it; never by two callers at once, and never twice
-//! within [`COOLDOWN`], however many bad tokens come and whatever came of the last attempt. While
-//! it cannot be fetched, the old set is good for [`STALE_FOR`] after it was.
+//! One set for all threads. It is fetched when there is none, when it is older than its owner says
+//! in `Cache-Control` or else than [`MAX_AGE`], and when a token names a key that is not in it;
+//! never by two callers at once, and never twice within [`COOLDOWN`], however many bad tokens come
+//! and whatever came of the last attempt. While it cannot be fetched, the old set is good for
+//! [`BRIDGED_FOR`] more.
 //!
 //! # Always
 //! - Only what signs is a key: RSA of 2048 bits or more, or P-256, not marked for another use or
@@ -22,21 +23,29 @@ use sendcat_state::timestamp::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::call::{Call, RefusedAnswer, Upstream};
+use super::call::{Call, RefusedAnswer, Upstream, Whole};
 use super::classify;
 use super::error::UpstreamError;
 
 const PROVIDER: ProviderId = ProviderId::Jwks;
 
-/// How old a set may be before it is fetched again.
+/// How old a set may be before it is fetched again, where its owner does not say.
 pub const MAX_AGE: Duration = Duration::from_secs(10 * 60);
+
+/// The shortest age that its owner may ask for, also who wants none kept: each fetch is waited for
+/// by whoever brings a token.
+pub const SHORTEST_AGE: Duration = Duration::from_secs(60);
+
+/// The longest: Google asks for some six hours. A key that was taken out for a reason is good for
+/// so long.
+pub const LONGEST_AGE: Duration = Duration::from_secs(8 * 3600);
 
 /// The shortest time between two attempts to fetch it.
 pub const COOLDOWN: Duration = Duration::from_secs(30);
 
-/// How old a set may be that cannot be fetched again. Longer, and a key that was taken out for a
-/// reason would be good for as long as somebody keeps us from hearing of it.
-pub const STALE_FOR: Duration = Duration::from_secs(60 * 60);
+/// How long a set is still good that should be fetched again and cannot be. Longer, and a key that
+/// was taken out for a reason would be good for as long as somebody keeps us from hearing of it.
+pub const BRIDGED_FOR: Duration = Duration::from_secs(50 * 60);
 
 /// The largest set that is read, in bytes; real ones have a few thousand.
 const MAX_SET_BYTES: usize = 64 * 1024;
@@ -96,7 +105,7 @@ impl Jwks {
     async fn key_by<F, R>(&self, kid: Option<&str>, fetch: F) -> Result<DecodingKey, NoKey>
     where
         F: FnOnce() -> R + Send + 'static,
-        R: Future<Output = Result<Vec<u8>, UpstreamError>> + Send + 'static,
+        R: Future<Output = Result<Whole, UpstreamError>> + Send + 'static,
     {
         let now = self.0.clock.now();
         if let Found::Fresh(key) = self.0.kept().find(kid, now) {
@@ -125,7 +134,7 @@ impl Shared {
     async fn fetch<F, R>(&self, fetch: F)
     where
         F: FnOnce() -> R,
-        R: Future<Output = Result<Vec<u8>, UpstreamError>>,
+        R: Future<Output = Result<Whole, UpstreamError>>,
     {
         let _turn = self.fetching.lock().await;
         let now = self.clock.now();
@@ -136,10 +145,12 @@ impl Shared {
             }
             kept.tried_at = Some(now);
         }
-        match fetch().await.and_then(|body| read_set(&body)) {
-            Ok(keys) => {
+        let fetched = fetch().await.and_then(|whole| Ok((read_set(&whole.body)?, whole)));
+        match fetched {
+            Ok((keys, whole)) => {
                 let mut kept = self.kept();
                 kept.keys = keys;
+                kept.fresh_for = fresh_for(whole.cache_control.as_deref());
                 kept.fetched_at = Some(self.clock.now());
             }
             Err(error) => tracing::warn!(%error, "the keys of users' tokens were not fetched"),
@@ -160,6 +171,7 @@ struct Kept {
     keys: Vec<SetKey>,
     fetched_at: Option<Timestamp>,
     tried_at: Option<Timestamp>,
+    fresh_for: Duration,
 }
 
 struct SetKey {
@@ -182,14 +194,16 @@ enum Found {
 impl Kept {
     fn find(&self, kid: Option<&str>, now: Timestamp) -> Found {
         let age = self.fetched_at.map(|at| now.since(at));
-        let Some(age) = age.filter(|age| *age <= STALE_FOR) else { return Found::NoSet };
+        let Some(age) = age.filter(|age| *age <= self.fresh_for + BRIDGED_FOR) else {
+            return Found::NoSet;
+        };
         let found = match (kid, self.keys.as_slice()) {
             (Some(kid), keys) => keys.iter().find(|key| key.kid.as_deref() == Some(kid)),
             (None, [only]) => Some(only),
             (None, _) => None,
         };
         match found {
-            Some(SetKey { key, .. }) if age <= MAX_AGE => Found::Fresh(key.clone()),
+            Some(SetKey { key, .. }) if age <= self.fresh_for => Found::Fresh(key.clone()),
             Some(SetKey { key, .. }) => Found::Stale(key.clone()),
             None => Found::NoSuchKey,
         }
@@ -198,6 +212,25 @@ impl Kept {
     fn may_fetch(&self, now: Timestamp) -> bool {
         self.tried_at.is_none_or(|tried| now.since(tried) >= COOLDOWN)
     }
+}
+
+/// How long a set is fresh that came with this `Cache-Control` (RFC 9111 §5.2.2): of several ages
+/// the shortest, within bounds.
+fn fresh_for(cache_control: Option<&str>) -> Duration {
+    let directives = cache_control.unwrap_or_default().split(',').map(|directive| {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        (name.trim().to_ascii_lowercase(), value.trim().trim_matches('"'))
+    });
+    let ages = directives.filter_map(|(name, value)| match name.as_str() {
+        "no-store" | "no-cache" => Some(Duration::ZERO),
+        "max-age" => {
+            let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+            // More digits than fit are more seconds than are taken.
+            digits.then(|| Duration::from_secs(value.parse().unwrap_or(u64::MAX)))
+        }
+        _ => None,
+    });
+    ages.min().unwrap_or(MAX_AGE).clamp(SHORTEST_AGE, LONGEST_AGE)
 }
 
 /// The keys that an answer holds; what is no key of ours is passed over.

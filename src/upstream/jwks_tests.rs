@@ -33,7 +33,8 @@ fn set(keys: &[Value]) -> Vec<SetKey> {
 }
 
 fn kept(keys: &[Value]) -> Kept {
-    Kept { keys: set(keys), fetched_at: Some(at(1000)), tried_at: Some(at(1000)) }
+    let (fetched_at, tried_at) = (Some(at(1000)), Some(at(1000)));
+    Kept { keys: set(keys), fetched_at, tried_at, fresh_for: MAX_AGE }
 }
 
 fn word(found: &Found) -> &'static str {
@@ -134,20 +135,32 @@ struct World {
     jwks: Jwks,
     clock: Arc<ManualClock>,
     fetched: Arc<AtomicUsize>,
+    /// What is said with a set that is fetched.
+    cache_control: Option<String>,
+}
+
+fn whole(keys: &[Value], cache_control: Option<&str>) -> Whole {
+    let body = json!({ "keys": keys }).to_string().into_bytes();
+    Whole { body, cache_control: cache_control.map(str::to_owned) }
 }
 
 impl World {
     fn new() -> Self {
         let clock = ManualClock::at(at(1000));
         let jwks = Jwks::new("http://id.example".into(), Duration::from_secs(5), clock.clone());
-        Self { jwks, clock, fetched: Arc::default() }
+        Self { jwks, clock, fetched: Arc::default(), cache_control: None }
+    }
+
+    /// The same, where every set comes with these words.
+    fn saying(cache_control: &str) -> Self {
+        Self { cache_control: Some(cache_control.to_owned()), ..Self::new() }
     }
 
     /// Asks for a key at an address that answers so; whether it is there, or why not.
     async fn ask(&self, kid: &str, answer: Result<&[Value], ()>) -> Result<(), NoKey> {
         let fetched = Arc::clone(&self.fetched);
         let answer = match answer {
-            Ok(keys) => Ok(json!({ "keys": keys }).to_string().into_bytes()),
+            Ok(keys) => Ok(whole(keys, self.cache_control.as_deref())),
             Err(()) => Err(UpstreamError::NoContent { provider: PROVIDER }),
         };
         let fetch = move || async move {
@@ -242,7 +255,7 @@ async fn all_who_ask_at_once_share_one_fetch_also_when_the_first_of_them_goes_aw
     let world = World::new();
     let (answers, answered) = oneshot::channel::<()>();
     let (begins, begun) = oneshot::channel::<()>();
-    let body = json!({ "keys": [ec(Some("k"))] }).to_string().into_bytes();
+    let body = whole(&[ec(Some("k"))], None);
     let slow = move || async move {
         let _ = begins.send(());
         let _ = answered.await;
@@ -263,4 +276,71 @@ async fn all_who_ask_at_once_share_one_fetch_also_when_the_first_of_them_goes_aw
     let (others, ()) = tokio::join!(others, answer);
     assert_eq!(others, vec![Ok(()); 50]);
     assert_eq!(world.fetches(), 0, "nobody fetched beside the first");
+}
+
+#[test]
+fn an_age_is_read_as_it_is_written_and_kept_within_bounds() {
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let table = [
+        (None, MAX_AGE),
+        (Some(""), MAX_AGE),
+        (Some("public, max-age=19845, must-revalidate"), Duration::from_secs(19_845)),
+        (Some("Public,Max-Age = 1800"), minutes(30)),
+        (Some("max-age=\"1800\""), minutes(30)),
+        (Some("s-maxage=5, max-age=1800"), minutes(30)),
+        (Some("max-age=1800, max-age=60"), minutes(1)),
+        (Some("max-age=60, max-age=1800"), minutes(1)),
+        (Some("max-age=0"), SHORTEST_AGE),
+        (Some("max-age=59"), SHORTEST_AGE),
+        (Some("no-store"), SHORTEST_AGE),
+        (Some("max-age=1800, no-cache"), SHORTEST_AGE),
+        (Some("max-age=86400"), LONGEST_AGE),
+        (Some("max-age=18446744073709551616"), LONGEST_AGE),
+        (Some("max-age=-1"), MAX_AGE),
+        (Some("max-age"), MAX_AGE),
+        (Some("max-age=x"), MAX_AGE),
+        (Some("x-max-age=1800"), MAX_AGE),
+    ];
+    for (text, expected) in table {
+        assert_eq!(fresh_for(text), expected, "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_set_is_fetched_again_when_its_owner_says_so() {
+    let keys = [ec(Some("k"))];
+    let table = [
+        ("public, max-age=1800", 1800),
+        ("max-age=0", SHORTEST_AGE.as_secs()),
+        ("no-store", SHORTEST_AGE.as_secs()),
+        ("max-age=31536000", LONGEST_AGE.as_secs()),
+    ];
+    for (said, seconds) in table {
+        let world = World::saying(said);
+        assert_eq!(world.ask("k", Ok(&keys)).await, Ok(()));
+        world.passes(seconds);
+        assert_eq!((world.ask("k", Ok(&keys)).await, world.fetches()), (Ok(()), 1), "{said}");
+        world.passes(1);
+        assert_eq!((world.ask("k", Ok(&keys)).await, world.fetches()), (Ok(()), 2), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_unknown_is_looked_for_however_long_the_set_is_good() {
+    let world = World::saying("max-age=20000");
+    assert_eq!(world.ask("old", Ok(&[ec(Some("old"))])).await, Ok(()));
+    world.passes(COOLDOWN.as_secs());
+    assert_eq!(world.ask("new", Ok(&[ec(Some("new"))])).await, Ok(()));
+    assert_eq!((world.ask("old", Err(())).await, world.fetches()), (Err(NoKey::Unknown), 2));
+}
+
+#[tokio::test]
+async fn an_outage_is_bridged_from_when_the_set_has_become_old() {
+    let world = World::saying("max-age=3600");
+    let keys = [ec(Some("k"))];
+    assert_eq!(world.ask("k", Ok(&keys)).await, Ok(()));
+    world.passes(3600 + BRIDGED_FOR.as_secs());
+    assert_eq!(world.ask("k", Err(())).await, Ok(()));
+    world.passes(1);
+    assert_eq!(world.ask("k", Err(())).await, Err(NoKey::Unavailable));
 }

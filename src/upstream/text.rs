@@ -13,9 +13,11 @@ pub(super) fn pairs(pairs: &[(&str, &str)]) -> String {
     pairs.iter().map(pair).collect::<Vec<_>>().join("&")
 }
 
-/// A text as one segment of a path.
+/// A text as one segment of a path. One or two dots lead elsewhere also when they are encoded (URL
+/// Standard §4.1), so they are encoded twice: nothing has that name.
 pub(super) fn segment(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+    let encoded = utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    if matches!(text, "." | "..") { encoded.replace('%', "%25") } else { encoded }
 }
 
 /// A text without the space around it, cut to so many characters; `None` if nothing is left.
@@ -44,6 +46,20 @@ mod tests {
     fn a_query_holds_any_text() {
         let encoded = pairs(&[("q", "a&b=c é"), ("filter", "price:[10..50]")]);
         assert_eq!(encoded, "q=a%26b%3Dc%20%C3%A9&filter=price%3A%5B10%2E%2E50%5D");
+    }
+
+    #[test]
+    fn a_segment_stays_one_whatever_it_holds() {
+        for text in ["1037543291543636", "a/../b", "a?b#c", ".", "..", "%2e%2E", ".%2e", ""] {
+            let url = format!("https://a.example/v1/{}/end", segment(text));
+            let parts = crate::upstream::call::Url::parse(&url).unwrap();
+            let parts: Vec<_> = parts.path_segments().unwrap().map(str::to_owned).collect();
+            assert_eq!(
+                (parts.len(), parts[0].as_str(), parts[2].as_str()),
+                (3, "v1", "end"),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -3,8 +3,69 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use crate::support::answer::Answer;
 use crate::support::client::{Caller, answer, run};
-use crate::support::webhook::{accepted, delivery, delivery_of, receiver, refused};
+use crate::support::mailbox::{ADDRESS, CLIENT_SECRET, connected};
+use crate::support::server::{Server, Setup};
+use crate::support::webhook::{
+    accepted, delivery, delivery_of, eventually, push_of, receiver, refused,
+};
+
+/// A server that takes one event of Gmail at a time, and cannot reach Google.
+pub(crate) fn narrow() -> Setup {
+    receiver()
+        .with("WEBHOOK_BACKLOG_MAX", 1)
+        .with("GOOGLE_CLIENT_ID", "client")
+        .with("GOOGLE_CLIENT_SECRET", CLIENT_SECRET)
+        .with("GOOGLE_TOKEN_URL", "http://127.0.0.1:1/token")
+        .with_records(connected("ada", "1//0sandbox", 1))
+}
+
+/// Has a dead letter lie there, and an event of its kind wait that fails again and again: the path
+/// by which the former is redelivered.
+pub(crate) async fn with_a_full_backlog(server: &Server) -> String {
+    let caller = Caller::of(server);
+    for _ in 0..5 {
+        answer(caller.pushes("{")).await;
+    }
+    let row = caller.worked_off(1).await.remove(0);
+    assert_eq!(row["status"], "dead", "{row}");
+    assert_eq!(answer(caller.pushes(push_of(ADDRESS, 2))).await, accepted());
+    eventually("the other has failed and waits", async || {
+        let rows = caller.inbox("?status=pending").await;
+        (rows.first()?["attempts"].as_u64()? > 0).then_some(())
+    })
+    .await;
+    format!("/ops/dead-letters/{}/redeliver", row["id"].as_str().unwrap())
+}
+
+#[test]
+fn while_the_backlog_is_full_a_dead_letter_waits_and_a_sender_comes_again() {
+    let server = narrow().start();
+    let caller = Caller::of(&server);
+    run(async {
+        let path = with_a_full_backlog(&server).await;
+        let wait = [("retry-after", "30")];
+        let sentence = "The backlog of this event's kind is full; try again when it is shorter.";
+        let full = refused(503, "overloaded", sentence, &wait);
+        // For the moment of an attempt there is room.
+        let meets = async |request: &dyn Fn() -> reqwest::RequestBuilder, expected: &Answer| {
+            let met = async || (answer(request()).await == *expected).then_some(());
+            eventually("the backlog is full", met).await;
+        };
+        meets(&|| caller.operates("POST", &path), &full).await;
+        let sentence = "The request cannot be stored right now; try again in 30 seconds.";
+        let unavailable = refused(503, "storage_unavailable", sentence, &wait);
+        let numbers = std::cell::Cell::new(10);
+        let another = || {
+            numbers.set(numbers.get() + 1);
+            caller.pushes(push_of(ADDRESS, numbers.get()))
+        };
+        meets(&another, &unavailable).await;
+        // Another kind has a backlog of its own.
+        assert_eq!(answer(caller.delivers(delivery_of(["m1".into()]))).await, accepted());
+    });
+}
 
 #[test]
 fn a_dead_letter_is_told_with_its_reason_and_redelivered_by_one_of_many_who_ask() {

@@ -16,7 +16,9 @@ use sendcat::http::routes::{Guard, ROUTES, Route};
 use serde_json::json;
 
 use failing::{with_a_failing_model, without_keys};
-use operators::{REDELIVER, RELOAD, from_a_bad_file, once_it_is_done, without_its_actor};
+use operators::{
+    REDELIVER, RELOAD, from_a_bad_file, once_it_is_done, with_a_full_backlog, without_its_actor,
+};
 use world::{World, good_body, path_of};
 
 use crate::records::with_full_owner;
@@ -67,6 +69,7 @@ ways! {
     Unknown: what_is_not_there_is_not_found by for_what_is_not_there;
     Over: what_is_over_cannot_be_stopped by once_it_is_over;
     Deaf: an_actor_that_gives_no_answer_is_overloaded by without_its_actor;
+    Backlog: a_dead_letter_for_which_there_is_no_room_waits by with_a_full_backlog;
     Key: a_key_with_another_body_is_a_mismatch by with_a_key_of_another_body;
     Done: what_is_done_is_not_redelivered by once_it_is_done;
     Full: who_has_all_there_may_be_is_in_conflict by by_a_full_owner;
@@ -103,6 +106,7 @@ fn way_of((route, code): &Wanted) -> Option<Way> {
         Code::Conflict if stop => Way::Over,
         Code::Conflict if operators => Way::Done,
         Code::Conflict => Way::Full,
+        Code::Overloaded if route.path == REDELIVER => Way::Backlog,
         Code::Overloaded if operators => Way::Deaf,
         Code::Overloaded => Way::Draining,
         Code::IdempotencyMismatch => Way::Key,
@@ -237,7 +241,7 @@ fn in_another_shape(wanted: &[Wanted]) {
     let world = World::of(receiver());
     let reads = |route: &Route| world.asks(route, route.method).query(&[("limit", "0")]);
     each(wanted, |route| {
-        let has_body = route.guards.contains(&Guard::Json) || route.path == STOP;
+        let has_body = route.guards.iter().any(|it| it.wants_json()) || route.path == STOP;
         if has_body { world.sends(route, "[]") } else { reads(route) }
     });
 }

@@ -8,8 +8,9 @@ use sendcat::contract::webhook::{sign_standard, sign_stripe, standard_secret};
 use serde_json::json;
 
 use crate::support::client::{Caller, answer, run};
+use crate::support::exchange;
 use crate::support::server::Setup;
-use crate::support::webhook::{accepted, forbidden, receiver, refused, replayed};
+use crate::support::webhook::{SOON, accepted, forbidden, receiver, refused, replayed};
 use crate::whatsapp::too_large;
 
 const STANDARD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -143,6 +144,44 @@ fn whatever_is_not_signed_right_is_forbidden_and_written_nowhere() {
             assert_eq!(answer(request).await, forbidden(), "{at}");
         }
         assert_eq!(caller.inbox("").await, Vec::<serde_json::Value>::new());
+    });
+}
+
+#[test]
+fn what_declares_no_length_is_counted_as_it_comes_and_refused_in_its_middle() {
+    let server = sources().start();
+    for path in ["/api/webhooks/ci", "/api/webhooks/mail", "/api/gmail/push"] {
+        let head = exchange::head(path, 0, "transfer-encoding: chunked\r\n")
+            .replace("content-length: 0\r\n", "");
+        // Neither the rest of the chunk nor another one is waited for.
+        let begun = format!("{head}{:x}\r\n{}", 1_000_000, " ".repeat(262_145));
+        assert_eq!(exchange::exchange(&server, begun.as_bytes()), too_large(), "{path}");
+        let declared = exchange::head(path, 262_145, "");
+        assert_eq!(exchange::exchange(&server, declared.as_bytes()), too_large(), "{path}");
+    }
+}
+
+#[test]
+fn many_signatures_of_a_large_body_cost_no_more_than_one() {
+    let server = sources().start();
+    let caller = Caller::of(&server);
+    let body = format!("{}{}", r#"{"a":1}"#, " ".repeat(262_000));
+    let at = now();
+    let wrong = ["v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="; 1300].join(" ");
+    let mail = caller
+        .post_json("/api/webhooks/mail", body.as_str())
+        .header("webhook-id", "m")
+        .header("webhook-timestamp", at)
+        .header("webhook-signature", wrong);
+    let wrong = format!("t={at}{}", format!(",v1={}", "0".repeat(64)).repeat(800));
+    let shop =
+        caller.post_json("/api/webhooks/shop-eu", body.as_str()).header("stripe-signature", wrong);
+    run(async {
+        for request in [mail, shop] {
+            // A signature of each would be some hundred megabytes: minutes in a debug build.
+            let refused = tokio::time::timeout(SOON / 4, answer(request)).await;
+            assert_eq!(refused.expect("nobody is kept busy by what anybody sends"), forbidden());
+        }
     });
 }
 

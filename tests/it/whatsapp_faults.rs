@@ -97,8 +97,9 @@ fn a_process_that_dies_in_the_middle_of_an_answer_answers_after_it_is_back() {
         phone.linked("ann").await;
         arm(&phone.sandbox, "openrouter_chat", "stall_content", 1).await;
         assert_eq!(answer(caller.delivers(delivery_of(["q1".into()]))).await, accepted());
+        // Not before the model was asked: it stalls once, and that is to be before the kill.
         eventually("it is being answered", async || {
-            (caller.inbox("?status=running").await.len() == 1).then_some(())
+            (phone.asked_of("openrouter_chat").await.len() == 1).then_some(())
         })
         .await;
     });

@@ -54,7 +54,12 @@ impl Phone {
 
     /// Every request that the stand-in for WhatsApp had.
     pub(crate) async fn asked(&self) -> Vec<Value> {
-        let url = format!("{}/_control/requests?provider=whatsapp_graph", self.sandbox);
+        self.asked_of("whatsapp_graph").await
+    }
+
+    /// Every request that the stand-in for a provider had.
+    pub(crate) async fn asked_of(&self, provider: &str) -> Vec<Value> {
+        let url = format!("{}/_control/requests?provider={provider}", self.sandbox);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let seen: Value = client.get(url).send().await.unwrap().json().await.unwrap();
         seen["requests"].as_array().unwrap().clone()

@@ -44,6 +44,7 @@ pub(super) async fn check(
         Guard::ChatLimit => rate_limit::by_caller(call).await,
         Guard::Operator => operator(call),
         Guard::Json => body::declared_as_json(&call.request),
+        Guard::JsonOrUnwrapped => body::declared_as_json_or_push(&call.request),
         Guard::Body(limit) => {
             call.body = body::read(call, payload, limit).await?;
             Ok(())

@@ -35,17 +35,28 @@ fn own_origin(request: &HttpRequest) -> Option<String> {
     Some(format!("http://{host}"))
 }
 
-/// Adds what every response carries, and what a page of an allowed origin needs.
-pub fn add_fields(request: &HttpRequest, config: &Config, cors: bool, response: &mut HttpResponse) {
+/// Adds what every response carries, and what a page of an allowed origin needs to read that of a
+/// path with these rows.
+pub fn add_fields(
+    request: &HttpRequest,
+    config: &Config,
+    routes: &[Route],
+    response: &mut HttpResponse,
+) {
     let fields = response.headers_mut();
     fields.insert(header::VARY, HeaderValue::from_static("Origin"));
-    if !cors {
+    if !routes.iter().any(Route::is_for_pages) {
         return;
     }
     if let Some(origin) = allowed_origin(request, config) {
         fields.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         let exposed = HeaderValue::from_static(headers::CORS_EXPOSED);
         fields.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        // Nowhere else does a cookie say anything, so nowhere else is one asked for.
+        if routes.iter().any(Route::keeps_cookies) {
+            let allowed = HeaderValue::from_static("true");
+            fields.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, allowed);
+        }
     }
 }
 

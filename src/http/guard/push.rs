@@ -2,7 +2,8 @@
 //!
 //! The token of Pub/Sub signs no body, and may be an hour old (WEBHOOKS.md §2.3): it says only who
 //! calls. Both its audience and its service account must be set before one is believed, or anybody
-//! with an account at Google could make one.
+//! with an account at Google could make one. Because what a push says is signed by nobody, pushes
+//! can be confined to subscriptions that are listed.
 
 use std::time::Duration;
 
@@ -25,26 +26,30 @@ struct Claims {
     email_verified: Option<serde_json::Value>,
 }
 
-/// Whether a push is one of ours: by the shared token of its query, or else by the token of its
-/// `Authorization`.
-pub async fn is_ours(
-    google: &Google,
+/// What whoever knows the shared token is called where senders are counted.
+const SHARED_TOKEN: &str = "shared token";
+
+/// Who sends a push that is one of ours: known by the shared token of its query, or else by the
+/// token of its `Authorization`. `None` of everybody else.
+pub async fn sender<'a>(
+    google: &'a Google,
     keys: Option<&dyn KeySource>,
     shared: Option<&str>,
     bearer: Option<&str>,
-) -> bool {
+) -> Option<&'a str> {
     let presented = shared.unwrap_or_default();
     if signature::token_matches(&google.push_tokens, presented.as_bytes()) {
-        return true;
+        return Some(SHARED_TOKEN);
     }
-    let (Some(audience), Some(account)) = (&google.push_audience, &google.push_service_account)
-    else {
-        return false;
-    };
-    match (keys, bearer) {
-        (Some(keys), Some(token)) => is_signed(token, keys, audience, account).await,
-        (Some(_) | None, None) | (None, Some(_)) => false,
-    }
+    let (audience, account) = (google.push_audience.as_ref()?, &google.push_service_account);
+    let account = account.as_ref()?;
+    is_signed(bearer?, keys?, audience, account).await.then_some(account)
+}
+
+/// Whether pushes of that subscription are taken.
+pub fn is_listed(google: &Google, subscription: Option<&str>) -> bool {
+    let listed = &google.push_subscriptions;
+    listed.is_empty() || subscription.is_some_and(|name| listed.iter().any(|it| it == name))
 }
 
 async fn is_signed(token: &str, keys: &dyn KeySource, audience: &str, account: &str) -> bool {

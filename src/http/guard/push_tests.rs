@@ -55,6 +55,7 @@ fn google() -> Google {
         push_topic: None,
         push_audience: Some(AUDIENCE.into()),
         push_service_account: Some(ACCOUNT.into()),
+        push_subscriptions: Vec::new(),
         push_tokens: vec![Secret::new("shared")],
     }
 }
@@ -97,7 +98,8 @@ fn token(claims: &Value) -> String {
 
 fn ours(google: &Google, shared: Option<&str>, bearer: Option<&str>) -> bool {
     let keys = Keys::default();
-    is_ours(google, Some(&keys), shared, bearer).now_or_never().expect("nothing is waited for")
+    let sender = sender(google, Some(&keys), shared, bearer);
+    sender.now_or_never().expect("nothing is waited for").is_some()
 }
 
 fn bears(token: &str) -> bool {
@@ -178,8 +180,9 @@ fn the_token_does_not_choose_how_it_is_checked() {
 fn a_token_of_another_kind_has_no_key_looked_for() {
     let keys = Keys::default();
     for token in [signed(Algorithm::HS256, Some("rsa"), &claims()), "x.y.z".to_owned()] {
-        let asked = is_ours(&google(), Some(&keys), None, Some(&token)).now_or_never();
-        assert_eq!(asked, Some(false));
+        let google = google();
+        let asked = sender(&google, Some(&keys), None, Some(&token)).now_or_never();
+        assert_eq!(asked, Some(None));
     }
     assert_eq!(keys.0.load(Ordering::Relaxed), 0);
 }
@@ -193,8 +196,9 @@ fn half_a_configuration_believes_no_token() {
         assert!(!ours(&google, None, Some(&good)));
         assert!(ours(&google, Some("shared"), Some(&good)));
     }
-    let without_keys = is_ours(&google(), None, None, Some(&good)).now_or_never();
-    assert_eq!(without_keys, Some(false));
+    let google = google();
+    let without_keys = sender(&google, None, None, Some(&good)).now_or_never();
+    assert_eq!(without_keys, Some(None));
 }
 
 #[test]
@@ -212,5 +216,24 @@ fn either_the_shared_token_or_the_signed_one_is_enough() {
     ];
     for (shared, bearer, expected) in table {
         assert_eq!(ours(&google(), shared, bearer), expected, "{shared:?} {}", bearer.is_some());
+    }
+}
+
+#[test]
+fn a_sender_is_who_has_signed_or_the_shared_token() {
+    let (google, keys, good) = (google(), Keys::default(), token(&claims()));
+    let of = |shared, bearer| sender(&google, Some(&keys), shared, bearer).now_or_never();
+    assert_eq!(of(None, Some(&good)), Some(Some(ACCOUNT)));
+    assert_eq!(of(Some("shared"), Some(&good)), Some(Some("shared token")));
+}
+
+#[test]
+fn where_none_is_listed_every_subscription_is_and_else_those_alone() {
+    assert!(is_listed(&google(), None) && is_listed(&google(), Some("any")));
+    let listed = Google { push_subscriptions: vec!["a".into(), "b".into()], ..google() };
+    for (name, expected) in
+        [(Some("a"), true), (Some("b"), true), (Some("c"), false), (Some(""), false), (None, false)]
+    {
+        assert_eq!(is_listed(&listed, name), expected, "{name:?}");
     }
 }

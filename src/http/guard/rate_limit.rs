@@ -3,6 +3,7 @@
 //! If a limiter's shard gives no answer the call is refused, for an abuser must not gain by
 //! breaking the limiter (log 1.1).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sendcat_actors::failure::{self, AskError, Concern};
@@ -15,6 +16,10 @@ use super::super::respond::Refusal;
 use super::bearer::Caller;
 use crate::contract::code::ErrorCode;
 use crate::contract::headers::{PolicyName, Quota};
+
+/// Senders that one delivery is counted for. Meta batches what is about one number, so more than a
+/// few are none of its making, and each costs a question to a shard.
+const SENDERS_MAX: usize = 16;
 
 /// Counts the address in a bucket. What is left is not told, for nobody has said who they are.
 pub(super) async fn by_address(call: &mut Call, bucket: Bucket) -> Result<(), Refusal> {
@@ -31,15 +36,26 @@ pub(super) async fn by_address(call: &mut Call, bucket: Bucket) -> Result<(), Re
 /// Counts a sender whose signature was checked, beside the address it comes from: providers send
 /// for all their customers from few addresses. What is left is not told.
 pub async fn by_sender(call: &Call, source: &str, sender: &str) -> Result<(), Refusal> {
-    let key = ClientKey::sender(Bucket::WebhookSender, source, sender);
+    by_senders(call, source, BTreeSet::from([sender])).await
+}
+
+/// The same for all whom one delivery is about, or for none of them if one is over: then all of it
+/// comes again.
+pub async fn by_senders(call: &Call, source: &str, senders: BTreeSet<&str>) -> Result<(), Refusal> {
     let limit = call.shared().config().limit(Bucket::WebhookSender);
-    match admit(call, key, limit).await {
-        Admission::Admitted { .. } => Ok(()),
-        Admission::Refused { retry_after } => {
-            tracing::warn!(source, sender, "a verified sender is over its limit");
-            Err(Refusal::from(ErrorCode::RateLimited).retry_after(retry_after))
+    let senders: Vec<_> = senders.into_iter().take(SENDERS_MAX).collect();
+    let key = |sender: &&str| (ClientKey::sender(Bucket::WebhookSender, source, sender), limit);
+    let policies: Vec<_> = senders.iter().map(key).collect();
+    let (policy, retry_after) = match call.shared().tree.limiter.admit_all(&policies).await {
+        Ok(AllAdmission::Admitted(_)) => return Ok(()),
+        Ok(AllAdmission::Refused { policy, retry_after }) => (policy, retry_after),
+        Err(Unanswered { policy, error }) => {
+            failure::failed(Concern::RateLimit, error);
+            (policy, until_back(error))
         }
-    }
+    };
+    tracing::warn!(source, sender = senders[policy], "a verified sender is over its limit");
+    Err(Refusal::from(ErrorCode::RateLimited).retry_after(retry_after))
 }
 
 /// Counts the caller; an anonymous one by address too, under both limits or under neither.

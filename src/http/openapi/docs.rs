@@ -139,7 +139,7 @@ docs! {
         [204 "It is gone." DONE] "Ends the caller's connection to a mailbox.";
     "POST" "/api/gmail/connect" (NO_QUERY) ()
         [200 "Where the browser goes next." Media::Json(named::<Connect>)]
-        "Begins to connect a mailbox.";
+        "Begins to connect a mailbox in this browser, which a cookie tells from others.";
     "GET" "/api/gmail/auth/callback" (&[
             ("code", "What is exchanged for tokens."),
             ("state", "What was sent along."),

@@ -11,7 +11,7 @@ const USER: &[Guard] = &[Guard::Origin, Guard::Method, Guard::Bearer, Guard::Use
 rows! {
     "GET" "/api/gmail/connection" USER, gmail::connection, [StorageUnavailable];
     "DELETE" "/api/gmail/connection" USER, gmail::disconnect, [NotFound, StorageUnavailable];
-    "POST" "/api/gmail/connect" USER, gmail::connect, [StorageUnavailable];
+    "POST" (gmail::CONNECT) USER, gmail::connect, [StorageUnavailable];
     // Whatever goes wrong in it is a redirect that says so: a browser is on its way.
     "GET" (gmail::CALLBACK) &[Guard::IpLimit(Bucket::GmailOauthCallback), Guard::Method],
         gmail::callback, [];

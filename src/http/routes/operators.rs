@@ -23,7 +23,7 @@ rows! {
     "GET" "/ops/dead-letters" OPERATOR, ops_inbox::dead_letters,
         [InvalidRequest, StorageUnavailable];
     "POST" "/ops/dead-letters/{id}/redeliver" OPERATOR, ops_inbox::redeliver,
-        [Conflict, StorageUnavailable];
+        [Conflict, Overloaded, StorageUnavailable];
     "GET" "/ops/snapshot" OPERATOR, ops_snapshot::get, [InvalidRequest];
     "GET" "/ops/cache" OPERATOR, ops_cache::get, [];
     "DELETE" "/ops/cache/{namespace}" OPERATOR, ops_cache::clear, [Overloaded];

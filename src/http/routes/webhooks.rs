@@ -5,13 +5,14 @@ use sendcat_state::key::Bucket;
 use super::{BodyLimit, Guard, rows};
 use crate::http::{gmail, webhooks, whatsapp, whatsapp_links};
 
-const fn delivery(bucket: Bucket, limit: BodyLimit) -> [Guard; 4] {
-    [Guard::IpLimit(bucket), Guard::Method, Guard::Json, Guard::Body(limit)]
+const fn delivery(bucket: Bucket, declared: Guard, limit: BodyLimit) -> [Guard; 4] {
+    [Guard::IpLimit(bucket), Guard::Method, declared, Guard::Body(limit)]
 }
 
-const WHATSAPP: &[Guard] = &delivery(Bucket::WhatsappWebhook, BodyLimit::Whatsapp);
-const GMAIL: &[Guard] = &delivery(Bucket::GmailPushWebhook, BodyLimit::Webhook);
-const GENERIC: &[Guard] = &delivery(Bucket::GenericWebhook, BodyLimit::Webhook);
+const WHATSAPP: &[Guard] = &delivery(Bucket::WhatsappWebhook, Guard::Json, BodyLimit::Whatsapp);
+const GMAIL: &[Guard] =
+    &delivery(Bucket::GmailPushWebhook, Guard::JsonOrUnwrapped, BodyLimit::Webhook);
+const GENERIC: &[Guard] = &delivery(Bucket::GenericWebhook, Guard::Json, BodyLimit::Webhook);
 
 rows! {
     "POST" "/api/whatsapp/webhook" WHATSAPP, whatsapp::post,

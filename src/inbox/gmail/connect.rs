@@ -1,5 +1,11 @@
 //! Connecting a mailbox and ending that: what a user asks for, and what Google answers through the
 //! user's browser.
+//!
+//! Whoever asks gets an address that he could send to somebody else, who would connect his own
+//! mailbox to the account of the one who asked. So a state is good only in the browser in which it
+//! was asked for: that browser keeps a name in a cookie, and the state has the name's digest.
+//! PKCE does not help there, for it is we who keep the proof; nor does a token, for a browser that
+//! comes back from Google brings none.
 
 use std::time::Duration;
 
@@ -7,7 +13,7 @@ use futures_util::FutureExt as _;
 use sendcat_actors::failure::AskError;
 use sendcat_state::mailboxes::{self, Asking, Mailbox, Owned};
 
-use super::vault::{self, State};
+use super::vault::{self, Browser, State};
 use super::{Mailboxes, Trouble};
 use crate::config::Secret;
 use crate::upstream::again::{Repeats, again};
@@ -17,7 +23,7 @@ use crate::upstream::gmail::{self, Request};
 use crate::upstream::google::{Grant, Profile};
 
 /// How long a user may take to answer Google (WEBHOOKS.md §3).
-const ANSWER_WITHIN: Duration = Duration::from_secs(600);
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(600);
 
 /// What a browser brings back from Google.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +34,8 @@ pub struct Comeback {
     pub state: Option<String>,
     /// Why there is no code.
     pub error: Option<String>,
+    /// Which browser it is.
+    pub browser: Option<Browser>,
 }
 
 /// How connecting ended, as the front end is told.
@@ -70,13 +78,14 @@ pub enum CannotConnect {
 }
 
 impl Mailboxes {
-    /// Where a user's browser goes to be asked; the answer comes to `redirect`.
+    /// Where a user's browser, and no other, goes to be asked; the answer comes to `redirect`.
     ///
     /// # Errors
     /// [`CannotConnect`].
     pub async fn authorize_url(
         &self,
         owner: &str,
+        browser: &Browser,
         redirect: String,
     ) -> Result<String, CannotConnect> {
         let vault = self.vault().map_err(|_| CannotConnect::NotConfigured)?;
@@ -86,7 +95,8 @@ impl Mailboxes {
         let nonce = vault::nonce().map_err(unavailable)?;
         let (verifier, challenge) = vault::proof().map_err(unavailable)?;
         let sealed = vault.seal(owner, &verifier).map_err(unavailable)?;
-        let state = vault.sign(&State { owner: owner.to_owned(), nonce: nonce.clone(), ends });
+        let (of, browser) = (owner.to_owned(), browser.digest());
+        let state = vault.sign(&State { owner: of, nonce: nonce.clone(), browser, ends });
         let client = self.client().map_err(|_| CannotConnect::NotConfigured)?;
         let url = client.authorize_url(&redirect, &state, &challenge);
         let asking = Asking { nonce, verifier: sealed, redirect, ends };
@@ -128,7 +138,12 @@ impl Mailboxes {
     async fn connects(&self, comeback: Comeback) -> Result<Landed, Trouble> {
         let now = self.shared.clock.now();
         let state = comeback.state.as_deref().and_then(|it| self.vault().ok()?.verify(it, now));
-        let Some(State { owner, nonce, .. }) = state else { return Ok(Landed::Failed) };
+        let Some(State { owner, nonce, browser, .. }) = state else { return Ok(Landed::Failed) };
+        // The question stays open: its own browser may still answer it.
+        if comeback.browser.is_none_or(|it| it.digest() != browser) {
+            tracing::warn!("a browser came back to a question that was asked in another one");
+            return Ok(Landed::Failed);
+        }
         let asker = owner.clone();
         let redeemed =
             self.transact(move |records| mailboxes::redeem(records, now, &asker, &nonce)).await?;

@@ -10,7 +10,7 @@
 mod access;
 mod connect;
 mod keeper;
-pub(super) mod kept;
+pub(super) mod pushed;
 mod sync;
 pub mod vault;
 
@@ -26,7 +26,9 @@ use sendcat_state::machine::{ReadError, RecordWrite, Records};
 use serde_json::json;
 use tokio::sync::Notify;
 
-pub use connect::{CannotConnect, Comeback, Landed};
+pub use connect::{ANSWER_WITHIN, CannotConnect, Comeback, Landed};
+pub use pushed::Strangers;
+pub use vault::Browser;
 
 use super::NewEvent;
 use crate::config::{Config, Google, Resend, Secret};

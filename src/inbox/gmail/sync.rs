@@ -10,7 +10,7 @@ use sendcat_state::mailboxes::{self, Found, Owned};
 use sendcat_state::records::{RecordLimits, RecordRefusal};
 use serde_json::{Map, Value};
 
-use super::{Mailboxes, Trouble};
+use super::{Mailboxes, Trouble, pushed};
 use crate::config::fixed;
 use crate::upstream::classify::{self, Repeat};
 use crate::upstream::error::UpstreamError;
@@ -35,13 +35,9 @@ const LIMITS: RecordLimits = RecordLimits {
 };
 
 impl Mailboxes {
-    /// Works off an accepted push: `None` if nobody has connected that mailbox.
-    pub async fn work_off(&self, job: &ClaimedJob, body: &[u8]) -> Option<AttemptOutcome> {
-        let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        if let Some(why) = body["poison"].as_str() {
-            return Some(AttemptOutcome::Dead { error: why.to_owned() });
-        }
-        let address = body["emailAddress"].as_str().unwrap_or_default().to_lowercase();
+    /// Reads what a push is about: `None` if nobody has connected that mailbox.
+    pub(super) async fn work_off(&self, job: &ClaimedJob, address: &str) -> Option<AttemptOutcome> {
+        let address = address.to_lowercase();
         let owners = self.read(move |records| mailboxes::owners_of(records, &address, OWNERS_MAX));
         let owners = match owners.await {
             Ok(owners) if owners.is_empty() => return None,
@@ -185,7 +181,7 @@ fn ended(synced: Result<(), Trouble>) -> Result<(), Trouble> {
 
 /// What the queue is told of a reading that failed.
 fn outcome(trouble: &Trouble) -> AttemptOutcome {
-    let error = trouble.to_string();
+    let error = pushed::failure(trouble);
     match trouble {
         Trouble::Upstream(error_of) => match classify::repeat(error_of) {
             Repeat::No if matches!(error_of, UpstreamError::Rejected { .. }) => {

@@ -33,6 +33,9 @@ pub struct State {
     /// Which question.
     #[serde(rename = "n")]
     pub nonce: String,
+    /// In which browser, as a digest.
+    #[serde(rename = "b")]
+    pub browser: String,
     /// Until when it may be answered.
     #[serde(rename = "e")]
     pub ends: Timestamp,
@@ -120,6 +123,38 @@ fn challenge(verifier: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier.as_bytes()))
 }
 
+/// What a browser is known by: a name that nobody can guess, kept in a cookie of it. A state that
+/// was made for one browser is good in no other (RFC 9700 §4.7.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Browser(Secret);
+
+impl Browser {
+    /// One that has no name yet.
+    ///
+    /// # Errors
+    /// [`CannotSeal`].
+    pub fn new() -> Result<Self, CannotSeal> {
+        Ok(Self(Secret::new(nonce()?)))
+    }
+
+    /// The one of that name; `None` if it is none that [`Self::new`] gives.
+    pub fn named(name: &str) -> Option<Self> {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(name).ok()?;
+        (bytes.len() == NONCE_BYTES).then(|| Self(Secret::new(name)))
+    }
+
+    /// Its name, for its cookie.
+    pub fn name(&self) -> &str {
+        self.0.expose()
+    }
+
+    /// What a state says of it: who reads the state cannot pass for the browser.
+    pub(super) fn digest(&self) -> String {
+        let digest = digest::digest(&digest::SHA256, self.0.as_ref());
+        BASE64_URL_SAFE_NO_PAD.encode(digest)
+    }
+}
+
 fn random<const N: usize>() -> Result<[u8; N], CannotSeal> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| CannotSeal)?;
@@ -154,7 +189,8 @@ mod tests {
 
     #[test]
     fn a_state_is_believed_whole_and_in_time() {
-        let state = State { owner: "user:a".into(), nonce: "n".into(), ends: at(10) };
+        let (owner, browser) = ("user:a".into(), "b".into());
+        let state = State { owner, nonce: "n".into(), browser, ends: at(10) };
         let signed = vault().sign(&state);
         assert_eq!(vault().verify(&signed, at(9)), Some(state.clone()));
         assert_eq!(vault().verify(&signed, at(10)), None);
@@ -172,6 +208,18 @@ mod tests {
             format!("{said}.{signature}.{signature}"),
         ] {
             assert_eq!(vault().verify(&forged, at(0)), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn a_browser_has_a_name_that_is_read_back_and_shown_nowhere() {
+        let browser = Browser::new().unwrap();
+        assert_eq!(Browser::named(browser.name()), Some(browser.clone()));
+        assert!(!format!("{browser:?}").contains(browser.name()));
+        assert_ne!(browser.digest(), Browser::new().unwrap().digest());
+        let long = format!("{}AAAA", browser.name());
+        for name in ["", "AAAA", &browser.name()[1..], &long, "é", &"!".repeat(32)] {
+            assert_eq!(Browser::named(name), None, "{name}");
         }
     }
 

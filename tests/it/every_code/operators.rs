@@ -2,10 +2,11 @@
 
 use sendcat_state::key::{Bucket, ClientKey};
 
-use super::{Wanted, each};
+use super::{Wanted, assert_reached, each};
+use crate::dead_letters;
 use crate::every_code::world::World;
-use crate::support::client::run;
-use crate::support::scene::get;
+use crate::support::client::{Caller, run};
+use crate::support::scene::{get, until};
 use crate::support::webhook::{OPS_TOKEN, delivery_of, receiver};
 
 pub(super) const REDELIVER: &str = "/ops/dead-letters/{id}/redeliver";
@@ -24,6 +25,19 @@ pub(super) fn once_it_is_done(wanted: &[Wanted]) {
     assert_eq!(event["status"], "done", "{event}");
     let path = redelivery_of(event["id"].as_str().unwrap());
     each(wanted, |route| world.caller.operates(route.method, &path));
+}
+
+pub(super) fn with_a_full_backlog(wanted: &[Wanted]) {
+    for it in wanted {
+        let server = dead_letters::narrow().start();
+        let path = run(dead_letters::with_a_full_backlog(&server));
+        let asks = || get(Caller::of(&server).operates(it.0.method, &path));
+        // For the moment of an attempt there is room.
+        let refused = || Some(asks()).filter(|answer| answer.status != 204);
+        until("the backlog is full", || {
+            refused().inspect(|it_is| assert_reached(it, it_is)).is_some()
+        });
+    }
 }
 
 pub(super) fn from_a_bad_file(wanted: &[Wanted]) {

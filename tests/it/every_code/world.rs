@@ -39,7 +39,8 @@ impl World {
         let token = if has(Guard::User) { &user } else { &self.token };
         let request = if has(Guard::Bearer) { request.bearer_auth(token) } else { request };
         let request = if has(Guard::Operator) { request.bearer_auth(OPS_TOKEN) } else { request };
-        if has(Guard::Json) { request.header("content-type", "application/json") } else { request }
+        let wants_json = route.guards.iter().any(|guard| guard.wants_json());
+        if wants_json { request.header("content-type", "application/json") } else { request }
     }
 
     /// A request with a body, which is signed where the route asks for it.

@@ -10,6 +10,7 @@ use sendcat_state::machine::{RecordWrite, Table};
 use serde_json::{Value, json};
 
 use super::answer::Answer;
+use super::browser::Browser;
 use super::client::{Caller, answer};
 use super::server::{Server, Setup};
 use super::stand_in::StandIns;
@@ -29,6 +30,8 @@ pub(crate) struct Office {
     pub(crate) server: Server,
     pub(crate) stand_ins: StandIns,
     pub(crate) caller: Caller,
+    /// The browser of whoever is in the office; it keeps cookies.
+    pub(crate) browser: Browser,
     client: Client,
 }
 
@@ -57,7 +60,7 @@ impl Office {
         let server = change(office_setup(&stand_ins)).start();
         let caller = Caller::of(&server);
         let client = Client::builder().no_proxy().redirect(Policy::none()).build().unwrap();
-        Self { server, stand_ins, caller, client }
+        Self { server, stand_ins, caller, browser: Browser::new(), client }
     }
 
     /// Kills the process as `kill -9` does, and starts it again on the same state.
@@ -66,16 +69,17 @@ impl Office {
         self.caller = Caller::of(&self.server);
     }
 
-    /// A request of a browser, which is not followed anywhere.
+    /// A request of the browser, which is not followed anywhere.
     pub(crate) fn browses(&self, path: &str) -> RequestBuilder {
-        self.client.get(format!("{}{path}", self.server.url()))
+        self.browser.with_cookies(self.client.get(format!("{}{path}", self.server.url())))
     }
 
-    /// Where a user's browser is to go to connect a mailbox.
+    /// Where a user's browser is to go to connect a mailbox; it keeps the cookie that it is given.
     pub(crate) async fn asks_to_connect(&self, user: &str) -> String {
         let request = self.caller.post("/api/gmail/connect").bearer_auth(user_token(user));
-        let answer = answer(request).await;
+        let answer = answer(self.browser.with_cookies(request)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
+        self.browser.keeps(&answer);
         answer.json()["authorizeUrl"].as_str().expect("an address").to_owned()
     }
 

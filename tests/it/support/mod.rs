@@ -4,6 +4,7 @@
 //! ended by its test, whatever becomes of it.
 
 pub(crate) mod answer;
+pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod documented;
 pub(crate) mod exchange;

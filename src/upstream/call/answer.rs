@@ -1,4 +1,4 @@
-//! Reads what a call was answered, within bounds.
+//! What a provider has answered: a success read whole, or a refusal with what it says.
 
 use std::time::Duration;
 
@@ -6,7 +6,6 @@ use futures_util::StreamExt as _;
 use reqwest::Response;
 use sendcat_state::key::ProviderId;
 
-use super::{ReadRefusal, RefusedAnswer};
 use crate::upstream::error::UpstreamError;
 
 /// The most bytes of a refusal's body; of it only a wait and a word are read.
@@ -14,6 +13,29 @@ const MAX_REFUSAL_BYTES: usize = 64 << 10;
 
 /// How long a refusal's body may take: its status is known, and that is enough.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
+
+/// An answer that was read whole.
+#[derive(Debug)]
+pub struct Whole {
+    /// Its bytes.
+    pub body: Vec<u8>,
+    /// The `Cache-Control` header's text.
+    pub cache_control: Option<String>,
+}
+
+/// A status other than 2xx, with what a provider's own file needs to read it.
+#[derive(Debug)]
+pub struct RefusedAnswer {
+    /// The status.
+    pub status: u16,
+    /// The `Retry-After` header's text.
+    pub retry_after: Option<String>,
+    /// The beginning of the body.
+    pub body: Vec<u8>,
+}
+
+/// How a provider's refusals are read.
+pub type ReadRefusal = fn(&RefusedAnswer) -> UpstreamError;
 
 /// The response, if its status is a success.
 pub(super) async fn accepted(
@@ -46,7 +68,9 @@ pub(super) async fn read_at_most(
     provider: ProviderId,
     response: Response,
     most_bytes: usize,
-) -> Result<Option<Vec<u8>>, UpstreamError> {
+) -> Result<Option<Whole>, UpstreamError> {
+    let cache_control = response.headers().get(reqwest::header::CACHE_CONTROL);
+    let cache_control = cache_control.and_then(|value| value.to_str().ok()).map(str::to_owned);
     let mut stream = response.bytes_stream();
     let mut body = Vec::new();
     while let Some(chunk) = stream.next().await {
@@ -56,5 +80,5 @@ pub(super) async fn read_at_most(
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Some(body))
+    Ok(Some(Whole { body, cache_control }))
 }

@@ -1,0 +1,203 @@
+//! Acknowledged WhatsApp deliveries over HTTP at 64 connections: a serving process, whose journal
+//! commits together what waits together, with every guard on and its workers working off what came.
+//!
+//! Floor: the least that could say yes as honestly. A handler of the same framework on as many
+//! threads checks the signature, parses, appends to a file in the same kind of directory, and
+//! syncs it alone: one fdatasync a request. Beside criterion's figures this prints both rates,
+//! measured in turn in one run, their ratio, and what one fdatasync takes. `TMPDIR` says on which
+//! disk.
+
+#[path = "support/serving.rs"]
+mod serving;
+mod support;
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use sendcat::contract::{headers, signature, whatsapp};
+use serving::{APP_SECRET, Serving};
+use support::{now, together};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const CONNECTIONS: u64 = 64;
+
+/// Pairs of rounds, a bare one and one of ours, and deliveries of each round.
+const PAIRS: usize = 5;
+const ROUND: u64 = 64 * 40;
+
+/// Syncs that are timed alone.
+const SYNCS: usize = 300;
+
+/// A text of usual length: a delivery is 600 to 1000 bytes.
+const TEXT: &str = "When will my order come? It said Tuesday, and I shall be out until four.";
+
+/// A connection that is kept open, and knows no more of HTTP than it needs.
+struct Line {
+    stream: TcpStream,
+    answer: Vec<u8>,
+}
+
+impl Line {
+    async fn to(address: &str) -> Self {
+        let stream = TcpStream::connect(address).await.expect("the server listens");
+        stream.set_nodelay(true).expect("a socket has options");
+        Self { stream, answer: Vec::with_capacity(1024) }
+    }
+
+    /// Sends a signed delivery and waits for its 200, which has no body.
+    async fn delivers(&mut self, number: u64) {
+        self.stream.write_all(&delivery(number)).await.expect("the server reads");
+        self.answer.clear();
+        while !self.answer.ends_with(b"\r\n\r\n") {
+            let read = self.stream.read_buf(&mut self.answer).await.expect("the server answers");
+            assert!(read > 0, "the server has hung up");
+        }
+        let answer = String::from_utf8_lossy(&self.answer);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(!answer.contains(headers::IDEMPOTENT_REPLAY), "each is sent once: {answer}");
+    }
+}
+
+/// The bytes of a delivery of one text, its head included.
+fn delivery(number: u64) -> Vec<u8> {
+    let id = format!("wamid.HBgLMTU1NTU1NTU1NTUVAgARGBI{number:020}");
+    let body = serde_json::json!({"object": "whatsapp_business_account", "entry": [{
+        "id": "102290129340398", "changes": [{"field": "messages", "value": {
+            "messaging_product": "whatsapp",
+            "metadata": {"display_phone_number": "15550783881", "phone_number_id": "1065"},
+            "contacts": [{"profile": {"name": "Sheena Nelson"}, "wa_id": "16505551234"}],
+            "messages": [{"from": "16505551234", "id": id, "timestamp": "1749416383",
+                "type": "text", "text": {"body": TEXT}}]}}]}]});
+    let body = body.to_string();
+    let signed = signature::sign_meta(APP_SECRET.as_bytes(), body.as_bytes());
+    let head = format!(
+        "POST /api/whatsapp/webhook HTTP/1.1\r\nhost: localhost\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n{}: {signed}\r\n\r\n",
+        body.len(),
+        headers::HUB_SIGNATURE,
+    );
+    [head.into_bytes(), body.into_bytes()].concat()
+}
+
+/// Says yes when the delivery alone is on disk.
+async fn bare(request: HttpRequest, body: web::Bytes, file: web::Data<File>) -> HttpResponse {
+    let signed = request.headers().get(headers::HUB_SIGNATURE);
+    let signed = signed.and_then(|value| value.to_str().ok());
+    let verdict = signature::verify_meta(&[APP_SECRET], signed, &body);
+    if verdict.is_err() || whatsapp::read(&body).is_err() {
+        return HttpResponse::Forbidden().finish();
+    }
+    let file = file.into_inner();
+    let written = web::block(move || {
+        let mut file: &File = &file;
+        file.write_all(&body)?;
+        file.sync_data()
+    });
+    match written.await {
+        Ok(Ok(())) => HttpResponse::Ok().finish(),
+        Ok(Err(_)) | Err(_) => HttpResponse::ServiceUnavailable().finish(),
+    }
+}
+
+/// Starts the floor on a thread of its own, on a worker a core as we have; where it listens.
+fn floor(directory: &Path) -> String {
+    let file = File::options().create(true).append(true).open(directory.join("floor"));
+    let file = Arc::new(file.expect("the directory can be written"));
+    let (to, started) = mpsc::channel();
+    std::thread::spawn(move || {
+        actix_web::rt::System::new().block_on(async move {
+            let app = move || {
+                let file = web::Data::from(Arc::clone(&file));
+                App::new().app_data(file).route("/api/whatsapp/webhook", web::post().to(bare))
+            };
+            let server = HttpServer::new(app).bind("127.0.0.1:0").expect("loopback has ports");
+            to.send(server.addrs()[0].to_string()).expect("the bench waits");
+            server.run().await.expect("it serves");
+        });
+    });
+    started.recv().expect("the floor starts")
+}
+
+/// How long `times` deliveries take over all connections.
+async fn all(address: &str, times: u64, next: &Rc<std::cell::Cell<u64>>) -> Duration {
+    let mut lines = Vec::new();
+    for _ in 0..CONNECTIONS {
+        lines.push(Rc::new(tokio::sync::Mutex::new(Line::to(address).await)));
+    }
+    together(CONNECTIONS, times, |caller| {
+        let line = Rc::clone(&lines[usize::try_from(caller).expect("they are few")]);
+        let next = Rc::clone(next);
+        move |_| {
+            let (line, number) = (Rc::clone(&line), next.get());
+            next.set(number + 1);
+            async move { line.lock().await.delivers(number).await }
+        }
+    })
+    .await
+}
+
+/// What one append and fdatasync takes, with nothing beside it: the middle of many.
+fn fdatasync(directory: &Path) -> Duration {
+    let file = File::options().create(true).append(true).open(directory.join("alone"));
+    let mut file = file.expect("the directory can be written");
+    let bytes = delivery(0);
+    let mut spans: Vec<_> = (0..SYNCS)
+        .map(|_| {
+            let begun = now();
+            file.write_all(&bytes).expect("the disk has room");
+            file.sync_data().expect("the disk syncs");
+            begun.elapsed()
+        })
+        .collect();
+    spans.sort();
+    spans[SYNCS / 2]
+}
+
+fn acknowledges(bench: &mut Criterion) {
+    let system = actix_rt::System::new();
+    let serving = system.block_on(Serving::start());
+    let directory = tempfile::tempdir().expect("there is a directory for files that pass");
+    let addresses = [
+        ("floor: one fdatasync each", floor(directory.path())),
+        ("acknowledged", serving.address()),
+    ];
+    let next = Rc::new(std::cell::Cell::new(0));
+    let mut group = bench.benchmark_group("webhook/delivery");
+    group.throughput(Throughput::Elements(1)).sample_size(10);
+    group.measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_millis(500));
+    for (name, address) in &addresses {
+        group.bench_function(BenchmarkId::new(*name, CONNECTIONS), |each| {
+            each.iter_custom(|times| system.block_on(all(address, times, &next)));
+        });
+    }
+    group.finish();
+    let mut rounds = [Vec::new(), Vec::new()];
+    for _ in 0..PAIRS {
+        for (place, (_, address)) in addresses.iter().enumerate() {
+            rounds[place].push(system.block_on(all(address, ROUND, &next)));
+        }
+    }
+    tell(rounds, fdatasync(directory.path()));
+}
+
+/// Prints both rates of the middle rounds, and their ratio.
+#[expect(clippy::print_stdout, reason = "criterion has no place for a ratio of two figures")]
+fn tell(mut rounds: [Vec<Duration>; 2], sync: Duration) {
+    rounds.iter_mut().for_each(|spans| spans.sort());
+    let [bare, ours] = rounds.map(|spans| ROUND as f64 / spans[PAIRS / 2].as_secs_f64());
+    println!(
+        "webhook/acks at {CONNECTIONS} connections: bare {bare:.0}/s, ours {ours:.0}/s, \
+         ratio {:.2} (floor 2, aim 5); fdatasync p50 {sync:?}",
+        ours / bare,
+    );
+}
+
+criterion_group!(benches, acknowledges);
+criterion_main!(benches);
