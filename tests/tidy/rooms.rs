@@ -21,6 +21,7 @@ const STATE: (&str, &[&str]) = ("sendcat_state", ANY);
 const HANDLES: (&str, &[&str]) = (
     "sendcat_actors",
     &[
+        "alert_monitor",
         "bulkhead",
         "chance",
         "circuit_breaker",
@@ -44,7 +45,9 @@ pub(crate) const ROOMS: &[Room] = &[
     Room {
         folder: "state/src/",
         rooms: &[
+            "alert_rules",
             "backoff",
+            "events",
             "idempotency",
             "invariant",
             "job",
