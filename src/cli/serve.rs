@@ -110,7 +110,7 @@ async fn serve(with_sandbox: bool) -> Result<Ended, ServeError> {
     let format = if std::io::stderr().is_terminal() { LogFormat::Pretty } else { LogFormat::Json };
     // The sandbox's own ingest is for drills, not for what goes wrong in this process.
     let dsn = config.ops.sentry_dsn.as_ref().filter(|_| !with_sandbox);
-    let _telemetry = telemetry::start("info", format, dsn);
+    let _telemetry = telemetry::start("info", format, dsn, config.secrets());
     serve_as_told(config, sandbox, clock).await
 }
 
