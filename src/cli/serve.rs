@@ -1,5 +1,6 @@
 //! `sendcat serve`: wires the rooms, serves until told to stop, drains, exits.
 
+mod alerts;
 mod answers;
 mod backstop;
 mod drain;

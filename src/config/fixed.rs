@@ -68,3 +68,10 @@ pub const EVENT_DEDUPE: Duration = Duration::from_secs(5);
 pub const EVENT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Over how long `ALERT_THRESHOLD` counts.
 pub const ALERT_WINDOW: Duration = Duration::from_secs(5 * 60);
+/// Limiter events that have a row; those of the day beyond it are only counted. All rows are saved
+/// each second in which something changed.
+pub const EVENT_ROWS_MAX: usize = 2000;
+/// Refused callers that are told apart at once.
+pub const EVENT_KEYS_MAX: usize = 4096;
+/// Alerts kept at most.
+pub const ALERTS_MAX: usize = 500;

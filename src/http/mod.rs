@@ -11,6 +11,7 @@ pub mod guard;
 pub mod health;
 pub mod openapi;
 pub mod ops;
+pub mod ops_alerts;
 pub mod ops_cache;
 pub mod ops_inbox;
 pub mod ops_snapshot;

@@ -1,8 +1,9 @@
-//! Logs, reports of panics and errors. What reports trouble must not cause
+//! Logs, reports of panics and errors, and the way of alerts. What reports trouble must not cause
 //! it.
 
 mod errors;
 pub mod redact;
+pub mod sentry;
 
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;

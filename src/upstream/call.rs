@@ -9,6 +9,8 @@
 //! - Redirects are not followed: a key would go with them.
 //! - No URL reaches a log or an error.
 
+mod exchange;
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -12,6 +12,7 @@ pub mod offer;
 pub mod openrouter;
 pub mod resend;
 pub mod retry;
+pub mod sentry;
 pub mod serpapi;
 pub mod serper;
 pub mod sse;

@@ -31,6 +31,13 @@ names! {
     }
 }
 
+impl AlertRule {
+    /// Where the runbook says what to do, on the server that raised it.
+    pub fn runbook(self) -> String {
+        format!("/ops/runbook#{self}")
+    }
+}
+
 /// What an alert is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum AlertSubject {

@@ -248,14 +248,20 @@ pub(crate) const ROOMS: &[Room] = &[
     Room {
         folder: "src/telemetry/",
         rooms: &["telemetry", "config"],
-        ours: &[("sendcat_actors", &["ports", "observe"])],
+        ours: &[
+            // What an alert says.
+            ("sendcat_state", &["alert_rules", "events", "key", "timestamp"]),
+            ("sendcat_actors", &["ports", "observe"]),
+        ],
         packages: &[
+            "futures_util",
             "humantime",
             "reqwest",
             "rustls",
             "sentry",
             "serde",
             "serde_json",
+            "thiserror",
             "tokio",
             "tracing",
             "tracing_subscriber",

@@ -1,12 +1,13 @@
 //! Counts callers and addresses, and refuses those over their limit.
 //!
 //! If a limiter's shard gives no answer the call is refused, for an abuser must not gain by
-//! breaking the limiter (log 1.1).
+//! breaking the limiter (log 1.1). Every refusal is told to the monitor, which nobody waits for.
 
 use std::time::Duration;
 
 use sendcat_actors::failure::{self, AskError, Concern};
 use sendcat_actors::rate_limiter::{AllAdmission, Unanswered};
+use sendcat_state::events::{EventOutcome, EventSource, Refused};
 use sendcat_state::key::{Bucket, ClientKey};
 use sendcat_state::rate_window::{Admission, Limit};
 
@@ -22,7 +23,7 @@ pub(super) async fn by_address(call: &mut Call, bucket: Bucket) -> Result<(), Re
     let key = ClientKey::ip(bucket, call.client);
     let limit = call.shared().config.limit(bucket);
     let wait = |wait| Refusal::from(ErrorCode::RateLimited).retry_after(wait);
-    match admit(call, key, limit).await {
+    match admit(call, EventSource::Http, key, limit).await {
         Admission::Admitted { .. } => Ok(()),
         Admission::Refused { retry_after } => Err(wait(retry_after)),
     }
@@ -33,7 +34,7 @@ pub(super) async fn by_address(call: &mut Call, bucket: Bucket) -> Result<(), Re
 pub async fn by_sender(call: &Call, source: &str, sender: &str) -> Result<(), Refusal> {
     let key = ClientKey::sender(Bucket::WebhookSender, source, sender);
     let limit = call.shared().config.limit(Bucket::WebhookSender);
-    match admit(call, key, limit).await {
+    match admit(call, EventSource::Http, key, limit).await {
         Admission::Admitted { .. } => Ok(()),
         Admission::Refused { retry_after } => {
             tracing::warn!(source, sender, "a verified sender is over its limit");
@@ -55,7 +56,8 @@ pub(super) async fn by_caller(call: &mut Call) -> Result<(), Refusal> {
             vec![(ClientKey::user(Bucket::ChatStream, subject), limit(Bucket::ChatStream))]
         }
     };
-    let (policy, retry_after) = match call.shared().tree.limiter.admit_all(&policies).await {
+    let (policy, retry_after, outcome) = match call.shared().tree.limiter.admit_all(&policies).await
+    {
         Ok(AllAdmission::Admitted(left)) => {
             // The caller's own limit is the last, and the one that is told.
             if let (Some((key, limit)), Some(left)) = (policies.last(), left.last()) {
@@ -63,13 +65,16 @@ pub(super) async fn by_caller(call: &mut Call) -> Result<(), Refusal> {
             }
             return Ok(());
         }
-        Ok(AllAdmission::Refused { policy, retry_after }) => (policy, retry_after),
+        Ok(AllAdmission::Refused { policy, retry_after }) => {
+            (policy, retry_after, EventOutcome::Blocked)
+        }
         Err(Unanswered { policy, error }) => {
             failure::failed(Concern::RateLimit, error);
-            (policy, until_back(error))
+            (policy, until_back(error), EventOutcome::ContentionFallback)
         }
     };
     let (key, limit) = policies[policy];
+    tell(call, (EventSource::Chat, key, outcome), retry_after);
     let refusal = Refusal::from(ErrorCode::RateLimited).retry_after(retry_after);
     Err(refusal.hitting(quota(key.bucket, limit, 0, retry_after)))
 }
@@ -77,7 +82,7 @@ pub(super) async fn by_caller(call: &mut Call) -> Result<(), Refusal> {
 /// Counts a user in a bucket; what is left is told.
 pub async fn by_user(call: &Call, bucket: Bucket, subject: &str) -> Result<(), Refusal> {
     let limit = call.shared().config.limit(bucket);
-    match admit(call, ClientKey::user(bucket, subject), limit).await {
+    match admit(call, EventSource::Function, ClientKey::user(bucket, subject), limit).await {
         Admission::Admitted { .. } => Ok(()),
         Admission::Refused { retry_after } => {
             let refusal = Refusal::from(ErrorCode::RateLimited).retry_after(retry_after);
@@ -91,14 +96,32 @@ fn quota(bucket: Bucket, limit: Limit, left: u64, resets_in: Duration) -> Quota 
     Quota::Window { name, calls: limit.calls, per: limit.per, left, resets_in }
 }
 
-async fn admit(call: &Call, key: ClientKey, limit: Limit) -> Admission {
-    match call.shared().tree.limiter.admit(key, limit).await {
-        Ok(admission) => admission,
+async fn admit(call: &Call, source: EventSource, key: ClientKey, limit: Limit) -> Admission {
+    let (admission, outcome) = match call.shared().tree.limiter.admit(key, limit).await {
+        Ok(admission) => (admission, EventOutcome::Blocked),
         Err(error) => {
             failure::failed(Concern::RateLimit, error);
-            Admission::Refused { retry_after: until_back(error) }
+            let retry_after = until_back(error);
+            (Admission::Refused { retry_after }, EventOutcome::ContentionFallback)
         }
+    };
+    if let Admission::Refused { retry_after } = admission {
+        tell(call, (source, key, outcome), retry_after);
     }
+    admission
+}
+
+/// Tells the monitor of a refusal.
+fn tell(
+    call: &Call,
+    (source, key, outcome): (EventSource, ClientKey, EventOutcome),
+    retry_after: Duration,
+) {
+    // The row's own path: what a caller writes there is theirs, and has no bound.
+    let path = call.request.match_pattern().unwrap_or_default();
+    let method = call.request.method().as_str().to_owned();
+    let refused = Refused { source, key, outcome, retry_after, path, method };
+    call.shared().tree.monitor.record(refused);
 }
 
 /// How long a shard that gave no answer may take to be back.

@@ -8,6 +8,8 @@ use crate::support::webhook::{OPS_TOKEN, delivery_of, receiver};
 
 pub(super) const REDELIVER: &str = "/ops/dead-letters/{id}/redeliver";
 
+const RUN: &str = "/ops/alerts/run";
+
 pub(super) fn redelivery_of(id: &str) -> String {
     REDELIVER.replace("{id}", id)
 }
@@ -22,10 +24,11 @@ pub(super) fn once_it_is_done(wanted: &[Wanted]) {
     each(wanted, |route| world.caller.operates(route.method, &path));
 }
 
-pub(super) fn without_the_cache(wanted: &[Wanted]) {
+pub(super) fn without_an_answer(wanted: &[Wanted]) {
     let world = World::of(receiver());
     each(wanted, |route| {
-        world.arms("tool_cache:panic_decide@0");
+        let actor = if route.path == RUN { "alert_monitor" } else { "tool_cache" };
+        world.arms(&format!("{actor}:panic_decide@0"));
         let path = route.path.replace("{namespace}", "search_web_json_v1");
         world.caller.request(route.method, &path).bearer_auth(OPS_TOKEN)
     });

@@ -187,8 +187,8 @@ proptest! {
                     for (series, _) in counts.iter().filter(|(_, count)| **count >= 3) {
                         alerts.raise(now, AlertSubject::Refusals(*series), ALERTS.cooldown);
                     }
-                    let created = monitor.evaluate(now, &RULES, random).settle(&mut monitor).created;
-                    prop_assert_eq!(created, alerts.raised.len() - before);
+                    let evaluated = monitor.evaluate(now, &RULES, random).settle(&mut monitor);
+                    prop_assert_eq!(evaluated.created, alerts.raised.len() - before);
                 }
                 Ask::Saturated { provider: number } => {
                     let subject = AlertSubject::Bulkhead(provider(number));
