@@ -3,12 +3,17 @@
 //! Only errors that our code logs and panics become events: what HTTP and TLS below us log while a
 //! report is under way would report the reporting. Every text is redacted before it leaves, and the
 //! same thing is said once a minute, for an error in a loop says nothing new.
+//!
+//! A panic is reported with its message and its place. The crate's own hook would resolve a
+//! backtrace first, on the thread that panics: that takes seconds, and an actor that panics must be
+//! back in milliseconds.
 
 use std::collections::BTreeMap;
+use std::panic::PanicHookInfo;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use sentry::protocol::Event;
+use sentry::protocol::{Event, Exception};
 use tracing::{Level, Metadata};
 
 use super::redact::Redactor;
@@ -16,6 +21,9 @@ use crate::config::Secret;
 
 /// How long the same error is not reported again.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// The longest piece of a panic's message that is reported.
+const MESSAGE_CHARS: usize = 200;
 
 /// Errors that are told apart; beyond it the oldest is forgotten.
 const MOST_KNOWN: usize = 256;
@@ -29,12 +37,37 @@ pub(super) fn report_to(dsn: &Secret, redactor: Redactor) -> Option<sentry::Clie
                 .maybe_release(sentry::release_name!())
                 .send_default_pii(false)
                 .before_send(move |event| scrubber.scrub(event));
-            Some(sentry::init((parsed, options)))
+            let guard = sentry::init((parsed, options));
+            report_panics();
+            Some(guard)
         }
         Err(_) => {
             tracing::error!("SENTRY_DSN cannot be used; nothing is reported");
             None
         }
+    }
+}
+
+/// Has every panic reported, after what hooks set before make of it.
+fn report_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        before(info);
+        // The main hub needs no thread-local, which may be gone while a thread ends.
+        sentry::Hub::main().capture_event(of_panic(info));
+    }));
+}
+
+fn of_panic(info: &PanicHookInfo<'_>) -> Event<'static> {
+    let text = info.payload_as_str().unwrap_or("a panic without a message");
+    let text = text.chars().take(MESSAGE_CHARS).collect();
+    let exception = Exception { ty: "panic".into(), value: Some(text), ..Exception::default() };
+    let place = info.location().map(|at| format!("{}:{}", at.file(), at.line()));
+    Event {
+        level: sentry::Level::Error,
+        culprit: place,
+        exception: vec![exception].into(),
+        ..Event::default()
     }
 }
 
@@ -72,7 +105,7 @@ impl Scrubber {
     fn is_new(&self, event: &Event<'static>) -> bool {
         let exception = event.exception.last();
         let text = exception.and_then(|it| it.value.as_ref()).or(event.message.as_ref());
-        let place = event.logger.as_deref().or(exception.map(|it| it.ty.as_str()));
+        let place = event.logger.as_deref().or(event.culprit.as_deref());
         let name = format!("{}: {}", place.unwrap_or_default(), text.map_or("", String::as_str));
         let now = event.timestamp;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

@@ -138,6 +138,8 @@ fn our_own_errors_reach_sentry_once_without_secrets_and_a_failing_sentry_makes_n
         })
         .await;
         assert!(texts.len() <= 4, "{texts:?}");
+        let actor = caller.actor("stream_log").await;
+        assert_eq!(actor["restarts"]["byCause"], json!({"death": 1}), "nobody took it for hung");
         assert!(texts.iter().all(|text| !text.contains(SECRET) && !text.contains("planted-")));
         let reported = stand_ins.count(SENTRY, "requests");
         stand_ins.arms(SENTRY, "500", 1000).await;

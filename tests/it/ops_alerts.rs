@@ -337,7 +337,8 @@ fn restarted(server: &mut Server, by: &str) {
 #[test]
 fn alerts_and_their_cooldown_outlive_a_restart_and_what_waited_is_sent() {
     let stand_ins = StandIns::start();
-    let mut server = alerting(&stand_ins).start();
+    // Its circuit is another test's.
+    let mut server = alerting(&stand_ins).with("CIRCUIT_SENTRY_INGEST_THRESHOLD", 1000).start();
     let caller = Caller::of(&server);
     refuses(&caller, 0..25);
     stand_ins.fail(SENTRY, "500", 1000);
