@@ -19,6 +19,7 @@ use sendcat_state::timestamp::Timestamp;
 
 use tokio::sync::Notify;
 
+use crate::alert_monitor::Monitor;
 use crate::failure::{self, Concern};
 use crate::handle::{Around, Handle};
 use crate::machine::{Class, Machine, Publish};
@@ -207,6 +208,8 @@ pub struct Bulkheads {
     bulkheads: PerProvider<Lined>,
     /// Calls made while a bulkhead gave no answer.
     local: PerProvider<Arc<AtomicUsize>>,
+    /// Who is told that one is full.
+    monitor: Option<Monitor>,
 }
 
 impl Bulkheads {
@@ -223,7 +226,12 @@ impl Bulkheads {
             Lined { bulkhead, bell: Arc::default() }
         };
         let local = PerProvider::new(|_| Arc::default());
-        Self { bulkheads: PerProvider::new(bulkhead), local }
+        Self { bulkheads: PerProvider::new(bulkhead), local, monitor: None }
+    }
+
+    /// The same bulkheads, which tell the monitor when they are full.
+    pub(crate) fn telling(self, monitor: &Monitor) -> Self {
+        Self { monitor: Some(monitor.clone()), ..self }
     }
 
     /// Takes a slot for `holder`, whom operators see, as somebody at a screen.
@@ -240,6 +248,19 @@ impl Bulkheads {
     /// # Errors
     /// [`Saturated`] if no slot came in time, or none is expected to; it says when one is.
     pub async fn acquire_as(
+        &self,
+        provider: ProviderId,
+        holder: &str,
+        priority: Priority,
+    ) -> Result<Slot, Saturated> {
+        let taken = self.take(provider, holder, priority).await;
+        if let (Err(_), Some(monitor)) = (&taken, &self.monitor) {
+            monitor.saturated(provider);
+        }
+        taken
+    }
+
+    async fn take(
         &self,
         provider: ProviderId,
         holder: &str,

@@ -11,6 +11,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use actix::{Addr, Message};
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -18,7 +19,7 @@ use sendcat_state::timestamp::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::clock::SharedClock;
-use crate::failure::AskError;
+use crate::failure::{self, AskError, Concern};
 use crate::journal::Journal;
 use crate::machine::Machine;
 use crate::observe::{Era, Status, Vitals};
@@ -68,7 +69,7 @@ pub struct Around {
     /// Where deaths are reported.
     pub reports: Reports,
     /// How often a changed state is saved.
-    pub snapshot_every: std::time::Duration,
+    pub snapshot_every: Duration,
 }
 
 /// What outlives an actor inside the process: its state as last saved, and every change since.
@@ -90,6 +91,8 @@ pub(crate) struct Envelope<M: Machine> {
     asked_at: Timestamp,
     /// Of what was told: where it goes if the mailbox dies with it.
     told: Option<Arc<Cell<M>>>,
+    /// Of what was offered: what for, to be counted if it is lost.
+    offered: Option<Concern>,
     _permit: DepthPermit,
 }
 
@@ -133,9 +136,11 @@ impl<M: Machine> Drop for Envelope<M> {
         // The mailbox died with the command in it: it was surely not executed.
         let Some(Body { command, reply, tries }) = self.body.take() else { return };
         if let Some(reply) = reply {
-            reply.refuse(AskError::Restarting { retry_after: std::time::Duration::ZERO });
+            reply.refuse(AskError::Restarting { retry_after: Duration::ZERO });
         } else if let Some(cell) = self.told.take() {
             cell.park(Some(Told { command, tries }));
+        } else if let Some(concern) = self.offered {
+            failure::failed(concern, AskError::Restarting { retry_after: Duration::ZERO });
         }
     }
 }
@@ -218,7 +223,7 @@ impl<M: Machine> Cell<M> {
         let permit = DepthPermit { vitals: Arc::clone(&self.vitals), era };
         let body = Some(Body { command, reply: None, tries });
         let told = Some(Arc::clone(self));
-        self.post(Envelope { body, asked_at: now, told, _permit: permit });
+        self.post(Envelope { body, asked_at: now, told, offered: None, _permit: permit });
     }
 
     /// Keeps what was told until an actor is there again; one that is not coming back needs none.
@@ -319,7 +324,8 @@ impl<M: Machine> Handle<M> {
         let (to, answer) = oneshot::channel();
         let reply = Some(Reply { to, cell: Arc::clone(&self.cell) });
         let body = Some(Body { command, reply, tries: 0 });
-        self.cell.post(Envelope { body, asked_at: now, told: None, _permit: permit });
+        let (told, offered) = (None, None);
+        self.cell.post(Envelope { body, asked_at: now, told, offered, _permit: permit });
         match tokio::time::timeout(M::ASK_DEADLINE, answer).await {
             Ok(Ok(Ok(delivery))) => delivery.take().ok_or(AskError::Crashed),
             Ok(Ok(Err(error))) => Err(error),
@@ -332,6 +338,20 @@ impl<M: Machine> Handle<M> {
     /// Tells the actor what it must learn sooner or later; never refused, never waited for.
     pub(crate) fn tell(&self, command: M::Command) {
         self.cell.tell(command);
+    }
+
+    /// Offers what the actor need not learn: dropped and counted if there is no room, or nobody.
+    pub(crate) fn offer(&self, concern: Concern, command: M::Command) {
+        let now = self.cell.around.clock.now();
+        let vitals = &self.cell.vitals;
+        let Some(era) = vitals.enter_below(M::QUEUE_CAP, now) else {
+            failure::failed(concern, AskError::Overloaded);
+            return;
+        };
+        let permit = DepthPermit { vitals: Arc::clone(vitals), era };
+        let body = Some(Body { command, reply: None, tries: 0 });
+        let (told, offered) = (None, Some(concern));
+        self.cell.post(Envelope { body, asked_at: now, told, offered, _permit: permit });
     }
 
     /// What the actor last published of its state.

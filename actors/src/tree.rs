@@ -7,7 +7,8 @@
 //! ├ guards        5 in 30 s; a circuit breaker and a bulkhead a provider
 //! ├ replay        5 in 30 s; idempotency
 //! ├ tools         5 in 60 s; job queue, tool cache, then the queue's workers
-//! └ answers       5 in 30 s; stream log
+//! ├ answers       5 in 30 s; stream log
+//! └ monitoring    5 in 30 s, then it rests and nothing else does; alert monitor
 //! ```
 //! The tree stands before the HTTP workers do: shards placed on them start when each worker asks
 //! for its share ([`Tree::adopt_worker`]).
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use actix_rt::Arbiter;
 use futures_util::future::join_all;
+use sendcat_state::alert_monitor::MonitorRules;
 use sendcat_state::bulkhead::BulkheadRules;
 use sendcat_state::circuit_breaker::CircuitRules;
 use sendcat_state::job::QueueRules;
@@ -27,6 +29,7 @@ use sendcat_state::store::StoreError;
 use sendcat_state::tool_cache::CacheRules;
 use tokio::sync::oneshot;
 
+use crate::alert_monitor::Monitor;
 use crate::bulkhead::Bulkheads;
 use crate::circuit_breaker::CircuitBreakers;
 use crate::clock::SharedClock;
@@ -83,6 +86,8 @@ pub struct TreeOptions {
     pub jobs: QueueRules,
     /// The bounds of the tool cache.
     pub cache: CacheRules,
+    /// What counts as one event, and when there is an alert.
+    pub monitor: MonitorRules,
     /// How many workers there are: at least as many as all kinds may run together, so that no kind
     /// waits for a worker that another holds.
     pub workers: usize,
@@ -107,6 +112,8 @@ pub struct Tree {
     pub cache: Cache,
     /// Running answers.
     pub answers: Answers,
+    /// Limiter events and alerts.
+    pub monitor: Monitor,
     /// Records and the disk.
     pub journal: Journal,
     /// The time.

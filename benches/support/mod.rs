@@ -15,8 +15,11 @@ use sendcat_actors::journal::StoreFactory;
 use sendcat_actors::observe::Status;
 use sendcat_actors::ports::{Attempt, JobRunner, Running};
 use sendcat_actors::tree::{Topology, Tree, TreeOptions};
+use sendcat_state::alert_monitor::MonitorRules;
+use sendcat_state::alert_rules::AlertRules;
 use sendcat_state::bulkhead::BulkheadRules;
 use sendcat_state::circuit_breaker::CircuitRules;
+use sendcat_state::events::EventRules;
 use sendcat_state::job::{
     AttemptOutcome, ClaimedJob, JobKind, JobRules, PartitionRules, QueueRules,
 };
@@ -62,6 +65,23 @@ where
     all.mul_f64(times as f64 / (each * callers) as f64)
 }
 
+const MONITOR: MonitorRules = MonitorRules {
+    events: EventRules {
+        same_for: Duration::from_secs(5),
+        kept_for: Duration::from_secs(86_400),
+        rows_max: 2000,
+        keys_max: 4096,
+    },
+    alerts: AlertRules {
+        threshold: 25,
+        window: Duration::from_secs(300),
+        cooldown: Duration::from_secs(1800),
+        bulkhead_cooldown: Duration::from_secs(300),
+        kept_for: Duration::from_secs(86_400),
+        alerts_max: 500,
+    },
+};
+
 /// A tree whose every actor runs. Jobs wait without bound, for there are no workers.
 pub(crate) async fn tree(topology: Topology, store: StoreFactory) -> Tree {
     let minute = Duration::from_secs(60);
@@ -90,6 +110,7 @@ pub(crate) async fn tree(topology: Topology, store: StoreFactory) -> Tree {
         }),
         jobs: QueueRules { kinds: [(partition, job); JobKind::COUNT], claim_scan: 50 },
         cache: CacheRules { entries_max: 1024, bytes_max: 1 << 20, value_bytes_max: 1 << 16 },
+        monitor: MONITOR,
         workers: 0,
         poll: minute,
     };

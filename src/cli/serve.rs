@@ -1,5 +1,6 @@
 //! `sendcat serve`: wires the rooms, serves until told to stop, drains, exits.
 
+mod alerts;
 mod answers;
 mod backstop;
 mod drain;
@@ -110,7 +111,7 @@ async fn serve(with_sandbox: bool) -> Result<Ended, ServeError> {
     // The sandbox's own ingest is for drills, not for what goes wrong in this process.
     let config = live.now();
     let dsn = config.ops.sentry_dsn.as_ref().filter(|_| !with_sandbox);
-    let _telemetry = telemetry::start("info", format, dsn);
+    let _telemetry = telemetry::start("info", format, dsn, config.secrets());
     serve_as_told(live, sandbox, clock).await
 }
 

@@ -82,3 +82,10 @@ pub const INBOX_JOB: JobRules = JobRules {
     retry_cap: Duration::from_secs(300),
     ttl: None,
 };
+/// Limiter events that have a row; those of the day beyond it are only counted. All rows are saved
+/// each second in which something changed.
+pub const EVENT_ROWS_MAX: usize = 2000;
+/// Refused callers that are told apart at once.
+pub const EVENT_KEYS_MAX: usize = 4096;
+/// Alerts kept at most.
+pub const ALERTS_MAX: usize = 500;

@@ -27,8 +27,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use sendcat_state::alert_monitor::MonitorRules;
+use sendcat_state::alert_rules::AlertRules;
 use sendcat_state::bulkhead::BulkheadRules;
 use sendcat_state::circuit_breaker::CircuitRules;
+use sendcat_state::events::EventRules;
 use sendcat_state::job::{JobKind, PartitionRules, QueueRules};
 use sendcat_state::key::{Bucket, PerProvider, ProviderId};
 use sendcat_state::rate_window::Limit;
@@ -102,6 +105,7 @@ pub struct Config {
     circuits: PerProvider<CircuitRules>,
     bulkheads: PerProvider<BulkheadRules>,
     listing: Listing,
+    secrets: Vec<Secret>,
     /// What all of it was made from, for a reload to begin with.
     settled: Settled,
 }
@@ -161,6 +165,7 @@ impl Config {
             circuits: PerProvider::new(|each| take_circuit(from, each)),
             bulkheads: PerProvider::new(|each| take_bulkhead(from, each)),
             listing: Listing::of(&settled),
+            secrets: settled.every_secret(),
             settled,
         }
     }
@@ -195,6 +200,26 @@ impl Config {
         QueueRules { kinds, claim_scan: self.tool_jobs.claim_scan }
     }
 
+    /// What counts as one event of the limiter, and when there is an alert.
+    pub fn monitor_rules(&self) -> MonitorRules {
+        MonitorRules {
+            events: EventRules {
+                same_for: fixed::EVENT_DEDUPE,
+                kept_for: fixed::EVENT_TTL,
+                rows_max: fixed::EVENT_ROWS_MAX,
+                keys_max: fixed::EVENT_KEYS_MAX,
+            },
+            alerts: AlertRules {
+                threshold: self.ops.alert_threshold,
+                window: fixed::ALERT_WINDOW,
+                cooldown: self.ops.alert_cooldown,
+                bulkhead_cooldown: self.ops.bulkhead_report_cooldown,
+                kept_for: fixed::EVENT_TTL,
+                alerts_max: fixed::ALERTS_MAX,
+            },
+        }
+    }
+
     /// How long one call to a provider may take, retries included. A chat answer has clocks of
     /// its own, of which this is the last.
     pub fn deadline(&self, provider: ProviderId) -> Duration {
@@ -210,6 +235,11 @@ impl Config {
             ProviderId::SentryIngest => 2000,
         };
         Duration::from_millis(millis)
+    }
+
+    /// Every secret that is set, for whoever keeps them out of what leaves the process.
+    pub fn secrets(&self) -> &[Secret] {
+        &self.secrets
     }
 
     /// Every knob with the value in force, secrets masked: what `sendcat config` prints.

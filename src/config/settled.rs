@@ -15,7 +15,7 @@ use super::fault::Fault;
 use super::kind::{Kind, Value};
 use super::knobs::{self, Fallback, Knob};
 use super::secret::Secret;
-use super::source::{Origin, Source};
+use super::source::{Origin, SOURCE_SECRET, Source};
 
 /// A value in force: what it is, how it was written, where it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,26 @@ impl Settled {
             }
         }
         if faults.is_empty() { Ok(Self(settled)) } else { Err(faults) }
+    }
+
+    /// The values of every knob that holds secrets; of a URL with a key in it, such as a DSN, the
+    /// whole.
+    pub(super) fn every_secret(&self) -> Vec<Secret> {
+        let kind =
+            |name: &str| knobs::all().iter().find(|knob| knob.name == name).map(|it| it.kind);
+        let is_secret =
+            |name: &str| name.starts_with(SOURCE_SECRET) || kind(name).is_some_and(Kind::is_secret);
+        let found = self.0.iter().filter(|(name, _)| is_secret(name));
+        let texts = found.flat_map(|(_, settlement)| match &settlement.value {
+            Value::Text(text) => vec![text.clone()],
+            Value::List(texts) => texts.clone(),
+            Value::Unset
+            | Value::Off
+            | Value::Number(_)
+            | Value::Networks(_)
+            | Value::Address(_) => Vec::new(),
+        });
+        texts.map(Secret::new).collect()
     }
 
     fn take(&mut self, name: &str) -> Value {

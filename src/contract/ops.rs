@@ -3,6 +3,7 @@
 //! The console, the dashboard and the drills are clients of these like any other, so a member is
 //! added, never renamed (INTERFACE.md §5).
 
+mod alerts;
 mod cache;
 mod config;
 mod control;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use alerts::*;
 pub use cache::*;
 pub use config::*;
 pub use control::*;

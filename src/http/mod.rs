@@ -12,6 +12,7 @@ pub mod guard;
 pub mod health;
 pub mod openapi;
 pub mod ops;
+pub mod ops_alerts;
 pub mod ops_cache;
 pub mod ops_config;
 pub mod ops_guards;

@@ -86,5 +86,6 @@ fn put_in_force(shared: &Shared, config: &Config) {
         tree.circuits.circuit(*provider).set_rules(config.circuit(*provider));
         tree.bulkheads.bulkhead(*provider).set_rules(config.bulkhead(*provider));
     }
+    tree.monitor.actor().set_rules(config.monitor_rules());
     tree.jobs.set_rules(config.queue_rules(), config.tool_jobs.poll);
 }

@@ -1,4 +1,5 @@
-//! `GET /ops/snapshot`: everything of reliability in one answer, asked of no actor.
+//! `GET /ops/snapshot`: everything of reliability in one answer, asked of no actor but the monitor,
+//! which has a tenth of a second before what it last published has to do.
 
 use std::collections::BTreeMap;
 
@@ -13,36 +14,25 @@ use sendcat_state::timestamp::Timestamp;
 
 use super::dispatch::Call;
 use super::ops::{actor_rows, millis, now};
-use super::pages::{limit_of, wrong};
+use super::ops_alerts::Wanted;
 use super::respond::{self, Refusal};
-use super::{Shared, ops_cache};
+use super::{Shared, ops_alerts, ops_cache};
 use crate::config::Config;
 use crate::contract::ops::{self, Counts, Snapshot};
 use crate::contract::rfc3339;
 
-/// The longest window that counts reach back: as long as events are kept.
-const MOST_MINUTES: u64 = 24 * 60;
-
 /// The snapshot.
 pub(super) async fn get(call: Call) -> Result<HttpResponse, Refusal> {
     let shared = call.shared();
-    let window_minutes = match call.query("windowMinutes") {
-        None => shared.config().ops.default_window_minutes,
-        Some(text) => {
-            let minutes = text.parse().ok().filter(|minutes| (1..=MOST_MINUTES).contains(minutes));
-            minutes.ok_or_else(|| {
-                wrong("windowMinutes", format!("a number from 1 to {MOST_MINUTES}"))
-            })?
-        }
-    };
-    limit_of(&call, shared.config().ops.max_rows_per_section, 1000)?;
+    let wanted = Wanted::of(&call)?;
+    let refused = shared.tree.monitor.look().await;
     let at = shared.tree.clock.now();
     let queue = shared.tree.jobs.view();
     Ok(respond::json(&Snapshot {
         generated_at: now(shared),
-        window_minutes,
+        window_minutes: wanted.window_minutes,
         config: rules(&shared.config()),
-        rate_limit_pressure: ops::RateLimitPressure::default(),
+        rate_limit_pressure: ops_alerts::pressure(&wanted, &refused, at),
         circuits: circuits(shared, at),
         bulkheads: bulkheads(shared),
         replay_protection: replay_protection(shared),

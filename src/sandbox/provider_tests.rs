@@ -193,15 +193,19 @@ async fn sentry_takes_whole_envelopes_only() {
     let (sandbox, client) = sandbox().await;
     let url = format!("{}/sentry/api/1/envelope/", sandbox.base_url());
     let id = "9ec79c33ec9942ab8353589fcb2e04dc";
-    let send = async |length: usize| {
-        let body = format!(
-            "{{\"event_id\":\"{id}\"}}\n{{\"type\":\"event\",\"length\":{length}}}\n{{\"a\":1}}\n"
-        );
+    let event = format!(r#"{{"event_id":"{id}","timestamp":1.5,"platform":"other"}}"#);
+    let send = async |length: usize, event: &str| {
+        let item = format!(r#"{{"type":"event","length":{length}}}"#);
+        let body = format!("{{\"event_id\":\"{id}\"}}\n{item}\n{event}\n");
         let request = client.post(&url).header("x-sentry-auth", "Sentry sentry_key=sandbox");
         request.body(body).send().await.unwrap()
     };
-    assert_eq!(send(7).await.json::<Value>().await.unwrap(), json!({"id": id}));
-    assert_eq!(send(700).await.status(), 400);
+    let taken = send(event.len(), &event).await.json::<Value>().await.unwrap();
+    assert_eq!(taken, json!({"id": id}));
+    assert_eq!(send(700, &event).await.status(), 400);
+    for odd in ["{}", "[]", "x", &event.replace("event_id", "id"), &event.replace(id, "1")] {
+        assert_eq!(send(odd.len(), odd).await.status(), 400, "{odd}");
+    }
     let keys = client.get(&sandbox.knobs()["GOOGLE_JWKS_URL"]).send().await.unwrap();
     assert_eq!(keys.json::<Value>().await.unwrap(), json!({"keys": []}));
 }

@@ -39,7 +39,8 @@ fn error(status: u16, detail: &str) -> Reply {
     Reply::json(status, &json!({"detail": detail}))
 }
 
-/// The first line, when the envelope is whole: every item has as many bytes as it declares.
+/// The first line, when the envelope is whole: every item has as many bytes as it declares, and an
+/// event what it must have.
 fn envelope_header(body: &[u8]) -> Option<Value> {
     let (header, mut rest) = line(body);
     let header: Value = serde_json::from_slice(header).ok()?;
@@ -51,12 +52,26 @@ fn envelope_header(body: &[u8]) -> Option<Value> {
         }
         let item: Value = serde_json::from_slice(item).ok()?;
         item["type"].as_str()?;
-        rest = match item["length"].as_u64() {
-            Some(length) => payload.get(usize::try_from(length).ok()?..)?,
-            None => line(payload).1,
+        let (content, behind) = match item["length"].as_u64() {
+            Some(length) => payload.split_at_checked(usize::try_from(length).ok()?)?,
+            None => line(payload),
         };
+        if item["type"] == "event" && !is_event(content) {
+            return None;
+        }
+        rest = behind;
     }
     header.is_object().then_some(header)
+}
+
+/// Whether it has what every event must have: an identifier of 32 digits, when, and from what.
+fn is_event(content: &[u8]) -> bool {
+    let Ok(event) = serde_json::from_slice::<Value>(content) else { return false };
+    let is_hex = |it: u8| it.is_ascii_digit() || (b'a'..=b'f').contains(&it);
+    let named =
+        event["event_id"].as_str().is_some_and(|id| id.len() == 32 && id.bytes().all(is_hex));
+    let timed = event["timestamp"].is_number() || event["timestamp"].is_string();
+    named && timed && event["platform"].is_string()
 }
 
 /// The first line, and what is behind it.

@@ -1,14 +1,20 @@
-//! Logs, and reports of panics and errors. What reports trouble must not cause it.
+//! Logs, reports of panics and errors, and the way of alerts. What reports trouble must not cause
+//! it.
 
-use tracing_subscriber::EnvFilter;
+mod errors;
+pub mod redact;
+pub mod sentry;
+
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::config::Secret;
+use redact::Redactor;
 
 /// What lives as long as the process; dropping it sends what is still to be reported.
 pub struct Telemetry {
-    _sentry: Option<sentry::ClientInitGuard>,
+    _sentry: Option<::sentry::ClientInitGuard>,
 }
 
 /// How a log line looks.
@@ -20,34 +26,22 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sets up logs to standard error, and reports where a DSN is set. A second call changes nothing.
-pub fn start(filter: &str, format: LogFormat, dsn: Option<&Secret>) -> Telemetry {
+/// Sets up logs to standard error, and reports where a DSN is set; `secrets` are masked in what is
+/// reported. A second call changes nothing.
+pub fn start(
+    filter: &str,
+    format: LogFormat,
+    dsn: Option<&Secret>,
+    secrets: &[Secret],
+) -> Telemetry {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let pretty = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let set = match format {
-        LogFormat::Pretty => {
-            let logs = tracing_subscriber::registry().with(filter).with(pretty);
-            logs.with(sentry::integrations::tracing::ErrorLayer::new()).try_init()
-        }
-        LogFormat::Json => {
-            let logs = tracing_subscriber::registry().with(filter).with(pretty.json());
-            logs.with(sentry::integrations::tracing::ErrorLayer::new()).try_init()
-        }
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Pretty => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
     };
-    drop(set);
-    Telemetry { _sentry: dsn.and_then(report_to) }
-}
-
-/// Reports to Sentry. A DSN that makes no sense is a line in the log, not a reason to stay down.
-fn report_to(dsn: &Secret) -> Option<sentry::ClientInitGuard> {
-    match dsn.expose().parse::<sentry::types::Dsn>() {
-        Ok(parsed) => {
-            let options = sentry::ClientOptions::new().maybe_release(sentry::release_name!());
-            Some(sentry::init((parsed, options)))
-        }
-        Err(error) => {
-            tracing::error!(%error, "SENTRY_DSN cannot be used; nothing is reported");
-            None
-        }
-    }
+    let reports = ::sentry::integrations::tracing::ErrorLayer::new()
+        .with_filter(tracing_subscriber::filter::filter_fn(errors::is_reported));
+    drop(tracing_subscriber::registry().with(filter).with(lines).with(reports).try_init());
+    Telemetry { _sentry: dsn.and_then(|dsn| errors::report_to(dsn, Redactor::of(secrets))) }
 }

@@ -10,6 +10,7 @@
 //! - No URL reaches a log or an error.
 
 mod answer;
+mod exchange;
 
 use std::time::Duration;
 

@@ -14,6 +14,7 @@ pub mod resend;
 pub mod retry;
 #[cfg(test)]
 mod samples_tests;
+pub mod sentry;
 pub mod serpapi;
 pub mod serper;
 pub mod sse;

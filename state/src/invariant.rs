@@ -56,6 +56,8 @@ invariants! {
     Jq4 = "JQ-4": "attempts never pass the maximum",
     Jq5 = "JQ-5": "a full tool never holds up another",
     Sl1 = "SL-1": "what was sent is a prefix of what was kept",
+    Al1 = "AL-1": "one alert per rule per cooldown",
+    Al2 = "AL-2": "an event counts once in a summary",
     Sn1 = "SN-1": "a restored machine decides as the saved one did",
     Sn2 = "SN-2": "snapshot and journal equal the machine that never stopped",
     Sn3 = "SN-3": "an unknown version is refused, never guessed",

@@ -44,13 +44,15 @@ macro_rules! names {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 out.write_str(self.as_str())
             }
         }
     };
 }
+
+pub(crate) use names;
 
 names! {
     /// A provider that we call: each has a circuit breaker and a bulkhead of its own.

@@ -4,13 +4,17 @@
 //! a loop. Read in this order: [`machine`] (the shape of all of them), [`timestamp`] and [`key`];
 //! then one concern at a time: [`rate_window`] and [`rate_shard`], [`circuit_breaker`],
 //! [`bulkhead`], [`idempotency`], [`job`] and [`job_queue`], [`tool_cache`], [`stream_log`] and
-//! [`live_answers`], [`records`], [`threads`], [`mailboxes`], [`saved_answers`], [`whatsapp`] and
-//! [`retention`]; what supervision counts with: [`restart_intensity`], [`backoff`]; and how it all
-//! is kept: [`snapshot`], [`store`].
+//! [`live_answers`], [`events`] and [`alert_rules`] (both in [`alert_monitor`]), [`records`],
+//! [`threads`], [`mailboxes`], [`saved_answers`], [`whatsapp`] and [`retention`]; what supervision
+//! counts with: [`restart_intensity`], [`backoff`]; and how it all is kept: [`snapshot`],
+//! [`store`].
 
+pub mod alert_monitor;
+pub mod alert_rules;
 pub mod backoff;
 pub mod bulkhead;
 pub mod circuit_breaker;
+pub mod events;
 pub mod idempotency;
 pub mod invariant;
 pub mod job;

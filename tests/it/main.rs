@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "what tests share is a test as well")]
 
 mod ai_clients;
+mod alert_knobs;
 mod browser;
 mod builds;
 mod burst;
@@ -36,6 +37,7 @@ mod mailbox_connecting;
 mod mailbox_reading;
 mod openapi;
 mod ops_actors;
+mod ops_alerts;
 mod ops_cache;
 mod ops_config;
 mod ops_guards;

@@ -24,8 +24,12 @@ const PROVIDERS: [&str; 10] = [
 ];
 
 /// Every operators' route.
-const ROUTES: [(&str, &str); 8] = [
+const ROUTES: [(&str, &str); 12] = [
     ("GET", "/ops/actors"),
+    ("GET", "/ops/rate-limit/events"),
+    ("GET", "/ops/rate-limit/summary"),
+    ("GET", "/ops/alerts"),
+    ("POST", "/ops/alerts/run"),
     ("GET", "/ops/inbox"),
     ("GET", "/ops/snapshot"),
     ("GET", "/ops/cache"),
@@ -100,7 +104,8 @@ fn expected_names() -> Vec<String> {
     let guards = ["circuit_breaker", "bulkhead"]
         .into_iter()
         .flat_map(|guard| PROVIDERS.map(|provider| format!("{guard}-{provider}")));
-    let single = ["idempotency", "job_queue", "tool_cache", "stream_log", "journal"];
+    let single =
+        ["idempotency", "job_queue", "tool_cache", "stream_log", "alert_monitor", "journal"];
     let single = single.map(str::to_owned);
     shards.chain(guards).chain(single).collect()
 }

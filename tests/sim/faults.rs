@@ -75,6 +75,7 @@ pub(crate) const SUBTREES: &[Subtree] = &[
     subtree("replay", &["idempotency"], 5, 30),
     subtree("tools", &["job_queue", "tool_cache", "tool_worker-"], 5, 60),
     subtree("answers", &["stream_log"], 5, 30),
+    subtree("monitoring", &["alert_monitor"], 5, 30),
 ];
 
 /// What counts against a subtree.

@@ -9,8 +9,11 @@ use sendcat_actors::clock::SystemClock;
 use sendcat_actors::job_queue::Jobs;
 use sendcat_actors::ports::{Attempt as Ended, JobRunner, Running};
 use sendcat_actors::tree::{Root, Topology, Tree, TreeOptions};
+use sendcat_state::alert_monitor::MonitorRules;
+use sendcat_state::alert_rules::AlertRules;
 use sendcat_state::bulkhead::BulkheadRules;
 use sendcat_state::circuit_breaker::CircuitRules;
+use sendcat_state::events::EventRules;
 use sendcat_state::job::{
     AttemptOutcome, ClaimedJob, JobKind, JobRules, PartitionRules, QueueRules,
 };
@@ -163,6 +166,24 @@ impl World {
     }
 }
 
+/// The monitor is told of full bulkheads alone.
+const MONITOR: MonitorRules = MonitorRules {
+    events: EventRules {
+        same_for: Duration::from_secs(5),
+        kept_for: Duration::from_secs(600),
+        rows_max: 64,
+        keys_max: 64,
+    },
+    alerts: AlertRules {
+        threshold: 25,
+        window: Duration::from_secs(300),
+        cooldown: Duration::from_secs(1800),
+        bulkhead_cooldown: Duration::from_secs(60),
+        kept_for: Duration::from_secs(600),
+        alerts_max: 16,
+    },
+};
+
 fn options(clock: SystemClock) -> TreeOptions {
     let partition = PartitionRules { queued_max: 25, running_max: 2 };
     let job = JobRules {
@@ -186,6 +207,7 @@ fn options(clock: SystemClock) -> TreeOptions {
         }),
         jobs: QueueRules { kinds: [(partition, job); JobKind::COUNT], claim_scan: 50 },
         cache: CacheRules { entries_max: 16, bytes_max: 4096, value_bytes_max: 1024 },
+        monitor: MONITOR,
         workers: WORKERS,
         poll: Duration::from_millis(250),
     }

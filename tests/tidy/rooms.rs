@@ -21,6 +21,7 @@ const STATE: (&str, &[&str]) = ("sendcat_state", ANY);
 const HANDLES: (&str, &[&str]) = (
     "sendcat_actors",
     &[
+        "alert_monitor",
         "bulkhead",
         "chance",
         "circuit_breaker",
@@ -44,7 +45,9 @@ pub(crate) const ROOMS: &[Room] = &[
     Room {
         folder: "state/src/",
         rooms: &[
+            "alert_rules",
             "backoff",
+            "events",
             "idempotency",
             "invariant",
             "job",
@@ -106,7 +109,18 @@ pub(crate) const ROOMS: &[Room] = &[
         rooms: &["config", "contract"],
         ours: &[(
             "sendcat_state",
-            &["bulkhead", "circuit_breaker", "job", "key", "rate_window", "store", "tool_cache"],
+            &[
+                "alert_monitor",
+                "alert_rules",
+                "bulkhead",
+                "circuit_breaker",
+                "events",
+                "job",
+                "key",
+                "rate_window",
+                "store",
+                "tool_cache",
+            ],
         )],
         packages: &["arc_swap", "ipnet", "serde", "serde_json", "thiserror", "toml"],
     },
@@ -245,14 +259,20 @@ pub(crate) const ROOMS: &[Room] = &[
     Room {
         folder: "src/telemetry/",
         rooms: &["telemetry", "config"],
-        ours: &[("sendcat_actors", &["ports", "observe"])],
+        ours: &[
+            // What an alert says.
+            ("sendcat_state", &["alert_rules", "events", "key", "timestamp"]),
+            ("sendcat_actors", &["ports", "observe"]),
+        ],
         packages: &[
+            "futures_util",
             "humantime",
             "reqwest",
             "rustls",
             "sentry",
             "serde",
             "serde_json",
+            "thiserror",
             "tokio",
             "tracing",
             "tracing_subscriber",

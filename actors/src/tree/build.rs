@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_rt::Arbiter;
+use sendcat_state::alert_monitor::MonitorRules;
 use sendcat_state::key::{ProviderId, SHARDS};
 use sendcat_state::store::StoreError;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Handles, Inner, ShardPlacement, Topology, Tree, TreeOptions};
+use crate::alert_monitor::Monitor;
 use crate::bulkhead::{self, Bulkheads};
 use crate::circuit_breaker::{self, CircuitBreakers};
 use crate::handle::Around;
@@ -40,13 +42,11 @@ impl Build {
         runner: impl FnOnce(&Handles<'_>) -> Arc<dyn JobRunner>,
     ) -> Result<(Tree, Supervisor), StoreError> {
         let around = self.around.clone();
-        let seconds = Duration::from_secs;
-        let counts = Escalation::CountsAtTheRoot;
-        let limits = Subtree::new("limits", 5, seconds(30), counts);
-        let guards = Subtree::new("guards", 5, seconds(30), counts);
-        let replay = Subtree::new("replay", 5, seconds(30), counts);
-        let tools = Subtree::new("tools", 5, seconds(60), counts);
-        let answering = Subtree::new("answers", 5, seconds(30), counts);
+        let limits = subtree("limits", 30, COUNTS);
+        let guards = subtree("guards", 30, COUNTS);
+        let replay = subtree("replay", 30, COUNTS);
+        let tools = subtree("tools", 60, COUNTS);
+        let answering = subtree("answers", 30, COUNTS);
 
         let mut saved = self.read_back((0..SHARDS).map(rate_limiter::name_of)).await?;
         let limiter = RateLimiter::new(&limits, &around, |name| take(&mut saved, name));
@@ -56,6 +56,8 @@ impl Build {
         let mut saved = self.read_back(providers().map(bulkhead::name_of)).await?;
         let bulkheads =
             Bulkheads::new(&guards, &around, options.bulkhead, |name| take(&mut saved, name));
+        let monitor = self.monitor(options.monitor).await?;
+        let bulkheads = bulkheads.telling(&monitor);
         let claims = Idempotency::new(&replay, &around, self.read_one("idempotency").await?);
         let jobs = Jobs::new(&tools, &around, (options.jobs, options.poll));
         let cache = Cache::new(&tools, &around, options.cache, self.read_one("tool_cache").await?);
@@ -73,12 +75,11 @@ impl Build {
         let workers = (0..options.workers).map(worker);
 
         let shards = limiter.shards().iter().map(|shard| shard.supervised()).collect();
-        let guards = circuits.circuits().map(|(_, circuit)| circuit.supervised());
-        let guards = guards.chain(bulkheads.bulkheads().map(|(_, it)| it.supervised()));
         let mut of_tools = vec![jobs.actor().supervised(), cache.actor().supervised()];
         of_tools.extend(workers.map(|worker| worker as Arc<dyn Supervised>));
         of_tools.push(answers.actor().supervised());
-        let groups = [guards.collect(), vec![claims.actor().supervised()], of_tools];
+        let (claiming, watching) = (claims.actor().supervised(), monitor.actor().supervised());
+        let groups = [guarding(&circuits, &bulkheads), vec![claiming], of_tools, vec![watching]];
         let started = started(options.topology, shards, groups);
         let supervisor =
             Supervisor::new(&started.0, reports, clock.clone(), options.topology, journal.clone());
@@ -91,11 +92,19 @@ impl Build {
             jobs,
             cache,
             answers,
+            monitor,
             journal,
             clock,
             inner,
         };
         Ok((tree, supervisor))
+    }
+
+    /// The monitor, in a subtree of its own: what observes must not take down what serves.
+    async fn monitor(&self, rules: MonitorRules) -> Result<Monitor, StoreError> {
+        let alone = subtree("monitoring", 30, Escalation::Rests);
+        let base = self.read_one("alert_monitor").await?;
+        Ok(Monitor::new(&alone, &self.around, rules, base))
     }
 
     async fn read_one<M: Machine>(&self, name: &str) -> Result<M, StoreError> {
@@ -139,7 +148,7 @@ impl Build {
 fn started(
     topology: Topology,
     shards: Vec<Arc<dyn Supervised>>,
-    groups: [Vec<Arc<dyn Supervised>>; 3],
+    groups: [Vec<Arc<dyn Supervised>>; 4],
 ) -> (Vec<Arc<dyn Supervised>>, Vec<Arbiter>) {
     let mut places = Places::new(topology);
     let mut actors = Vec::new();
@@ -148,6 +157,20 @@ fn started(
         places.start(group, &mut actors);
     }
     (actors, places.arbiters)
+}
+
+/// More subtrees given up than the root bears end the process.
+const COUNTS: Escalation = Escalation::CountsAtTheRoot;
+
+/// A subtree that bears five failures in so many seconds.
+fn subtree(name: &'static str, seconds: u64, escalation: Escalation) -> Arc<Subtree> {
+    Subtree::new(name, 5, Duration::from_secs(seconds), escalation)
+}
+
+/// The actors of every circuit and bulkhead.
+fn guarding(circuits: &CircuitBreakers, bulkheads: &Bulkheads) -> Vec<Arc<dyn Supervised>> {
+    let circuits = circuits.circuits().map(|(_, circuit)| circuit.supervised());
+    circuits.chain(bulkheads.bulkheads().map(|(_, it)| it.supervised())).collect()
 }
 
 fn take<M: Machine>(saved: &mut HashMap<String, M>, name: &str) -> M {

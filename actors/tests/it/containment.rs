@@ -14,9 +14,10 @@ use sendcat_actors::machine::{Class, Machine};
 use sendcat_actors::supervisor::Ended;
 use sendcat_actors::tree::Tree;
 use sendcat_actors::{
-    bulkhead, circuit_breaker, idempotency, job_queue, observe, rate_limiter, stream_log,
-    tool_cache,
+    alert_monitor, bulkhead, circuit_breaker, idempotency, job_queue, observe, rate_limiter,
+    stream_log, tool_cache,
 };
+use sendcat_state::events::{EventOutcome, EventSource, Refused};
 use sendcat_state::idempotency::Claimant;
 use sendcat_state::key::{Bucket, ClientKey, IdempotencyKey, ProviderId, TimedId, ToolKind};
 use sendcat_state::rate_window::{Admission, Limit};
@@ -54,6 +55,18 @@ fn admit(_: u64) -> rate_limiter::Command {
 fn claim(number: u64) -> idempotency::Command {
     let key = IdempotencyKey::whatsapp_message(&number.to_string());
     idempotency::Command::Claim(Claimant(number), vec![key])
+}
+
+/// A refusal of that caller.
+pub(crate) fn refused(number: u64) -> Refused {
+    Refused {
+        source: EventSource::Http,
+        key: ClientKey::session(Bucket::WhatsappWebhook, &number.to_string()),
+        outcome: EventOutcome::Blocked,
+        retry_after: Duration::from_secs(1),
+        path: "/api/whatsapp/webhook".into(),
+        method: "POST".into(),
+    }
 }
 
 fn open(number: u64) -> stream_log::Command {
@@ -109,6 +122,9 @@ pub(crate) async fn neighbours(tree: &Tree, struck: &str) -> usize {
         let asked = tool_cache::Command::Get(question(99));
         let elsewhere = struck != "tool_cache";
         errors += usize::from(elsewhere && tree.cache.actor().ask(asked).await.is_err());
+        let elsewhere = struck != "alert_monitor";
+        let pending = alert_monitor::Command::Pending;
+        errors += usize::from(elsewhere && tree.monitor.actor().ask(pending).await.is_err());
         tokio::task::yield_now().await;
     }
     errors
@@ -223,6 +239,8 @@ pub(crate) async fn every_actor(trial: impl Trial) {
     let put = |number| tool_cache::Command::Put(result(number));
     trial.of(|tree| tree.cache.actor().clone(), put).await;
     trial.of(|tree| tree.answers.actor().clone(), open).await;
+    let record = |number| alert_monitor::Command::Record(refused(number));
+    trial.of(|tree| tree.monitor.actor().clone(), record).await;
 }
 
 struct Meets(FaultKind);

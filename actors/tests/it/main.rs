@@ -1,6 +1,7 @@
 //! The tree, whole, with no network: one thread, virtual time.
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
+mod alerts;
 mod cache;
 mod circuits;
 mod claims;

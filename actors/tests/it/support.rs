@@ -14,8 +14,11 @@ use sendcat_actors::observe::ActorView;
 use sendcat_actors::ports::{Attempt, JobRunner, Running};
 use sendcat_actors::supervisor::Ended;
 use sendcat_actors::tree::{Root, Topology, Tree, TreeOptions};
+use sendcat_state::alert_monitor::MonitorRules;
+use sendcat_state::alert_rules::AlertRules;
 use sendcat_state::bulkhead::BulkheadRules;
 use sendcat_state::circuit_breaker::CircuitRules;
+use sendcat_state::events::EventRules;
 use sendcat_state::job::{
     AttemptOutcome, ClaimedJob, JobKind, JobRules, NewJob, PartitionRules, QueueRules,
 };
@@ -176,6 +179,7 @@ pub(crate) fn options() -> TreeOptions {
         bulkhead: Box::new(|_| BULKHEAD),
         jobs: job_rules(),
         cache: CACHE,
+        monitor: MONITOR,
         workers: 4,
         poll: millis(250),
     }
@@ -237,6 +241,23 @@ pub(crate) const BULKHEAD: BulkheadRules =
 
 pub(crate) const CACHE: CacheRules =
     CacheRules { entries_max: 4, bytes_max: 2000, value_bytes_max: 1000 };
+
+pub(crate) const MONITOR: MonitorRules = MonitorRules {
+    events: EventRules {
+        same_for: Duration::from_secs(5),
+        kept_for: Duration::from_secs(60),
+        rows_max: 8,
+        keys_max: 16,
+    },
+    alerts: AlertRules {
+        threshold: 3,
+        window: Duration::from_secs(30),
+        cooldown: Duration::from_secs(60),
+        bulkhead_cooldown: Duration::from_secs(10),
+        kept_for: Duration::from_secs(120),
+        alerts_max: 4,
+    },
+};
 
 pub(crate) fn job_rules() -> QueueRules {
     let partition = PartitionRules { queued_max: 1000, running_max: 2 };

@@ -15,16 +15,19 @@ use sendcat_actors::faults::FaultKind;
 use sendcat_actors::handle::Handle;
 use sendcat_actors::machine::{Class, Machine};
 use sendcat_actors::tree::Tree;
-use sendcat_actors::{bulkhead, circuit_breaker, idempotency, job_queue, rate_limiter, tool_cache};
+use sendcat_actors::{
+    alert_monitor, bulkhead, circuit_breaker, idempotency, job_queue, rate_limiter, tool_cache,
+};
+use sendcat_state::alert_rules::Delivery;
 use sendcat_state::circuit_breaker::{CallOutcome, Permit};
 use sendcat_state::idempotency::Claimant;
 use sendcat_state::job::AttemptOutcome;
-use sendcat_state::key::{IdempotencyKey, LeaseId, ProviderId};
+use sendcat_state::key::{IdempotencyKey, LeaseId, ProviderId, TimedId};
 use sendcat_state::rate_window::Limit;
 use sendcat_state::timestamp::Timestamp;
 use sendcat_state::tool_cache::NewResult;
 
-use crate::containment::{callers, result};
+use crate::containment::{callers, refused, result};
 use crate::support::{
     Disk, Echo, INBOX, TOOL, in_virtual_time, job, millis, once, pass, seen, tree_of,
 };
@@ -250,6 +253,19 @@ fn find(drawn: u64) -> tool_cache::Command {
     }
 }
 
+fn watch(drawn: u64) -> alert_monitor::Command {
+    match drawn % 8 {
+        0 => alert_monitor::Command::Evaluate(drawn),
+        1 => alert_monitor::Command::Saturated(ProviderId::Jwks, drawn),
+        2 => alert_monitor::Command::Pending,
+        3 => {
+            let now = Timestamp::from_millis(1_000_000 + (drawn >> 8) % 20_000);
+            alert_monitor::Command::Settle(TimedId::new(now, drawn), Delivery::Delivered(now))
+        }
+        _ => alert_monitor::Command::Record(refused((drawn >> 8) % 6)),
+    }
+}
+
 /// A number from the environment, or what CI runs.
 #[expect(clippy::disallowed_methods, reason = "more schedules are asked for by hand")]
 fn asked(variable: &str, otherwise: u64) -> u64 {
@@ -294,6 +310,11 @@ fn sn2_claims_that_crash_equal_their_twin_that_never_did() {
 #[test]
 fn sn2_a_cache_that_crashes_equals_its_twin_that_never_did() {
     schedules(|tree| tree.cache.actor().clone(), find);
+}
+
+#[test]
+fn sn2_a_monitor_that_crashes_equals_its_twin_that_never_did() {
+    schedules(|tree| tree.monitor.actor().clone(), watch);
 }
 
 #[test]

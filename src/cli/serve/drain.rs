@@ -23,6 +23,9 @@ const ACTORS_DEADLINE: Duration = Duration::from_secs(5);
 /// What answers that were told to end get to do so; the server looks once a second.
 const LAST_PARTS: Duration = Duration::from_secs(3);
 
+/// What alerts get that are raised at the end.
+const LAST_ALERTS: Duration = Duration::from_secs(2);
+
 /// Ended by a second signal: 128 + SIGINT.
 const EXIT_INTERRUPTED: i32 = 130;
 
@@ -108,6 +111,9 @@ async fn in_order(
     }
     // Answers without a reader do not keep the server.
     stop.cancel();
+    // What is worth an alert is said before the end; one that is not taken in time is said after
+    // the next start.
+    drop(tokio::time::timeout(LAST_ALERTS, shared.tree.monitor.run()).await);
     let rest = shared.tree.drain(ACTORS_DEADLINE).await;
     tracing::info!("drained");
     shards.and(rest)

@@ -19,7 +19,7 @@ use sendcat_state::store::sled::SledStore;
 use sendcat_state::store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
-use super::{ServeError, answers};
+use super::{ServeError, alerts, answers};
 use crate::chat::cut::CutAnswers;
 use crate::chat::engine::{Engine, Parts};
 use crate::chat::once::Once;
@@ -67,6 +67,7 @@ pub(super) async fn tree(
         bulkhead: Box::new(move |provider| bulkheads.bulkhead(provider)),
         jobs,
         cache: fixed::TOOL_CACHE,
+        monitor: config.monitor_rules(),
         workers,
         poll: config.tool_jobs.poll,
     };
@@ -263,7 +264,7 @@ impl Engines {
     }
 
     /// Makes one of each for its error, for the workers make their own; has those who wrote
-    /// answered from here on, and mailboxes looked after until `stop`.
+    /// answered from here on, alerts raised, and mailboxes looked after until `stop`.
     pub(super) fn begin(
         &self,
         stop: &CancellationToken,
@@ -271,6 +272,7 @@ impl Engines {
     ) -> Result<(), crate::upstream::call::NoClient> {
         drop(self.engine()?);
         actix::spawn(self.mailboxes()?.look_after(stop.clone()));
+        alerts::begin(&self.shared, self.upstream()?);
         answers::begin(self, appoint);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ActorRow, Counts, answers};
+use super::{ActorRow, AlertRow, Counts, RateLimitEventRow, answers};
 
 answers! {
     /// `GET /ops/snapshot`.
@@ -122,40 +122,6 @@ answers! {
         recent_events: Vec<RateLimitEventRow>,
         /// The last alerts.
         recent_alerts: Vec<AlertRow>,
-    }
-
-    /// One refusal.
-    RateLimitEventRow {
-        /// Where it happened, such as `http`.
-        source: String,
-        /// Which limit.
-        bucket: String,
-        /// Who, as the limiter knows the caller.
-        key: String,
-        /// `blocked` or `contention_fallback`.
-        outcome: String,
-        /// What wait was named.
-        retry_after_ms: u64,
-        /// Which route.
-        path: Option<String>,
-        /// Which method.
-        method: Option<String>,
-        /// When.
-        created_at: String,
-    }
-
-    /// One alert.
-    AlertRow {
-        /// What it is about: `source:bucket:outcome`.
-        alert_key: String,
-        /// Events that raised it.
-        count: u64,
-        /// From how many on it is raised.
-        threshold: u64,
-        /// Over how many minutes.
-        window_minutes: u64,
-        /// When.
-        created_at: String,
     }
 
     /// One circuit.

@@ -1,13 +1,14 @@
 //! Counts callers and addresses, and refuses those over their limit.
 //!
 //! If a limiter's shard gives no answer the call is refused, for an abuser must not gain by
-//! breaking the limiter (log 1.1).
+//! breaking the limiter (log 1.1). Every refusal is told to the monitor, which nobody waits for.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sendcat_actors::failure::{self, AskError, Concern};
-use sendcat_actors::rate_limiter::{AllAdmission, Unanswered};
+use sendcat_actors::rate_limiter::{AllAdmission, Left, Unanswered};
+use sendcat_state::events::{EventOutcome, EventSource, Refused};
 use sendcat_state::key::{Bucket, ClientKey};
 use sendcat_state::rate_window::{Admission, Limit};
 
@@ -27,7 +28,7 @@ pub(super) async fn by_address(call: &mut Call, bucket: Bucket) -> Result<(), Re
     let key = ClientKey::ip(bucket, call.client);
     let limit = call.shared().config().limit(bucket);
     let wait = |wait| Refusal::from(ErrorCode::RateLimited).retry_after(wait);
-    match admit(call, key, limit).await {
+    match admit(call, EventSource::Http, key, limit).await {
         Admission::Admitted { .. } => Ok(()),
         Admission::Refused { retry_after } => Err(wait(retry_after)),
     }
@@ -46,13 +47,9 @@ pub async fn by_senders(call: &Call, source: &str, senders: BTreeSet<&str>) -> R
     let senders: Vec<_> = senders.into_iter().take(SENDERS_MAX).collect();
     let key = |sender: &&str| (ClientKey::sender(Bucket::WebhookSender, source, sender), limit);
     let policies: Vec<_> = senders.iter().map(key).collect();
-    let (policy, retry_after) = match call.shared().tree.limiter.admit_all(&policies).await {
-        Ok(AllAdmission::Admitted(_)) => return Ok(()),
-        Ok(AllAdmission::Refused { policy, retry_after }) => (policy, retry_after),
-        Err(Unanswered { policy, error }) => {
-            failure::failed(Concern::RateLimit, error);
-            (policy, until_back(error))
-        }
+    let (policy, retry_after) = match admit_all(call, EventSource::Http, &policies).await {
+        Ok(_) => return Ok(()),
+        Err(refused) => refused,
     };
     tracing::warn!(source, sender = senders[policy], "a verified sender is over its limit");
     Err(Refusal::from(ErrorCode::RateLimited).retry_after(retry_after))
@@ -71,19 +68,15 @@ pub(super) async fn by_caller(call: &mut Call) -> Result<(), Refusal> {
             vec![(ClientKey::user(Bucket::ChatStream, subject), limit(Bucket::ChatStream))]
         }
     };
-    let (policy, retry_after) = match call.shared().tree.limiter.admit_all(&policies).await {
-        Ok(AllAdmission::Admitted(left)) => {
+    let (policy, retry_after) = match admit_all(call, EventSource::Chat, &policies).await {
+        Ok(left) => {
             // The caller's own limit is the last, and the one that is told.
             if let (Some((key, limit)), Some(left)) = (policies.last(), left.last()) {
                 call.quota = Some(quota(key.bucket, *limit, left.left, left.resets_in));
             }
             return Ok(());
         }
-        Ok(AllAdmission::Refused { policy, retry_after }) => (policy, retry_after),
-        Err(Unanswered { policy, error }) => {
-            failure::failed(Concern::RateLimit, error);
-            (policy, until_back(error))
-        }
+        Err(refused) => refused,
     };
     let (key, limit) = policies[policy];
     let refusal = Refusal::from(ErrorCode::RateLimited).retry_after(retry_after);
@@ -93,7 +86,7 @@ pub(super) async fn by_caller(call: &mut Call) -> Result<(), Refusal> {
 /// Counts a user in a bucket; what is left is told.
 pub async fn by_user(call: &Call, bucket: Bucket, subject: &str) -> Result<(), Refusal> {
     let limit = call.shared().config().limit(bucket);
-    match admit(call, ClientKey::user(bucket, subject), limit).await {
+    match admit(call, EventSource::Function, ClientKey::user(bucket, subject), limit).await {
         Admission::Admitted { .. } => Ok(()),
         Admission::Refused { retry_after } => {
             let refusal = Refusal::from(ErrorCode::RateLimited).retry_after(retry_after);
@@ -107,14 +100,54 @@ fn quota(bucket: Bucket, limit: Limit, left: u64, resets_in: Duration) -> Quota 
     Quota::Window { name, calls: limit.calls, per: limit.per, left, resets_in }
 }
 
-async fn admit(call: &Call, key: ClientKey, limit: Limit) -> Admission {
-    match call.shared().tree.limiter.admit(key, limit).await {
-        Ok(admission) => admission,
+async fn admit(call: &Call, source: EventSource, key: ClientKey, limit: Limit) -> Admission {
+    let (admission, outcome) = match call.shared().tree.limiter.admit(key, limit).await {
+        Ok(admission) => (admission, EventOutcome::Blocked),
         Err(error) => {
             failure::failed(Concern::RateLimit, error);
-            Admission::Refused { retry_after: until_back(error) }
+            let retry_after = until_back(error);
+            (Admission::Refused { retry_after }, EventOutcome::ContentionFallback)
         }
+    };
+    if let Admission::Refused { retry_after } = admission {
+        tell(call, (source, key, outcome), retry_after);
     }
+    admission
+}
+
+/// Counts a call under all limits or none; what is left of each, else which limit refused, and for
+/// how long.
+async fn admit_all(
+    call: &Call,
+    source: EventSource,
+    policies: &[(ClientKey, Limit)],
+) -> Result<Vec<Left>, (usize, Duration)> {
+    let (policy, retry_after, outcome) = match call.shared().tree.limiter.admit_all(policies).await
+    {
+        Ok(AllAdmission::Admitted(left)) => return Ok(left),
+        Ok(AllAdmission::Refused { policy, retry_after }) => {
+            (policy, retry_after, EventOutcome::Blocked)
+        }
+        Err(Unanswered { policy, error }) => {
+            failure::failed(Concern::RateLimit, error);
+            (policy, until_back(error), EventOutcome::ContentionFallback)
+        }
+    };
+    tell(call, (source, policies[policy].0, outcome), retry_after);
+    Err((policy, retry_after))
+}
+
+/// Tells the monitor of a refusal.
+fn tell(
+    call: &Call,
+    (source, key, outcome): (EventSource, ClientKey, EventOutcome),
+    retry_after: Duration,
+) {
+    // The row's own path: what a caller writes there is theirs, and has no bound.
+    let path = call.request.match_pattern().unwrap_or_default();
+    let method = call.request.method().as_str().to_owned();
+    let refused = Refused { source, key, outcome, retry_after, path, method };
+    call.shared().tree.monitor.record(refused);
 }
 
 /// How long a shard that gave no answer may take to be back.

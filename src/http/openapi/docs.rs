@@ -53,6 +53,12 @@ const PAGED: &[(&str, &str)] = &[
     ("cursor", "The nextCursor of the page before."),
 ];
 const LIMITED: &[(&str, &str)] = &[("limit", "How many rows.")];
+const REFUSALS: &[(&str, &str)] = &[
+    ("windowMinutes", "How far back it reaches."),
+    ("bucket", "Of that limit alone."),
+    ("outcome", "blocked or contention_fallback."),
+    LIMITED[0],
+];
 const NO_QUERY: &[(&str, &str)] = &[];
 
 /// A JSON object whose members are somebody else's to describe.
@@ -204,6 +210,17 @@ docs! {
         ]) ()
         [200 "What decides." Media::Json(named::<ops::Explanation>)]
         "Shows what decides the next call of a key; counts none.";
+    "GET" "/ops/rate-limit/events" (REFUSALS) ()
+        [200 "Refusals, newest first." Media::Json(named::<ops::RateLimitEvents>)]
+        "Shows what the limiter refused.";
+    "GET" "/ops/rate-limit/summary" (REFUSALS) ()
+        [200 "How many, by kind." Media::Json(named::<ops::RateLimitSummary>)]
+        "Counts what the limiter refused.";
+    "GET" "/ops/alerts" (REFUSALS) ()
+        [200 "Alerts, newest first." Media::Json(named::<ops::AlertsAnswer>)] "Shows alerts.";
+    "POST" "/ops/alerts/run" (NO_QUERY) ()
+        [200 "What came of it." Media::Json(named::<ops::AlertsRun>)]
+        "Looks now whether something is worth an alert, and sends what waits.";
     "GET" "/ops/cache" (NO_QUERY) ()
         [200 "Every namespace." Media::Json(named::<ops::CacheAnswer>)]
         "Shows what tools found before.";
@@ -227,10 +244,7 @@ docs! {
         "Shows events that were given up, and why.";
     "POST" "/ops/dead-letters/{id}/redeliver" (NO_QUERY) ()
         [204 "It is back in line, durably." DONE] "Has a dead letter worked off again.";
-    "GET" "/ops/snapshot" (&[
-            ("windowMinutes", "How far back counts reach."),
-            LIMITED[0],
-        ]) ()
+    "GET" "/ops/snapshot" (REFUSALS) ()
         [200 "All of it." Media::Json(named::<ops::Snapshot>)] "Shows everything at once.";
     "GET" "/ops/faults" (NO_QUERY) ()
         [200 "The armed faults." Media::Json(object)] "Shows armed faults; test builds only.";

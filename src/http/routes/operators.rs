@@ -2,7 +2,9 @@
 
 use super::{BodyLimit, Guard, rows};
 use crate::http::dispatch::FAULTS_PATH;
-use crate::http::{ops, ops_cache, ops_config, ops_guards, ops_inbox, ops_jobs, ops_snapshot};
+use crate::http::{
+    ops, ops_alerts, ops_cache, ops_config, ops_guards, ops_inbox, ops_jobs, ops_snapshot,
+};
 
 const OPERATOR: &[Guard] = &[Guard::Operator, Guard::Method];
 
@@ -25,6 +27,10 @@ rows! {
     "POST" "/ops/dead-letters/{id}/redeliver" OPERATOR, ops_inbox::redeliver,
         [Conflict, Overloaded, StorageUnavailable];
     "GET" "/ops/snapshot" OPERATOR, ops_snapshot::get, [InvalidRequest];
+    "GET" "/ops/rate-limit/events" OPERATOR, ops_alerts::events, [InvalidRequest];
+    "GET" "/ops/rate-limit/summary" OPERATOR, ops_alerts::summary, [InvalidRequest];
+    "GET" "/ops/alerts" OPERATOR, ops_alerts::alerts, [InvalidRequest];
+    "POST" "/ops/alerts/run" OPERATOR, ops_alerts::run, [Overloaded];
     "GET" "/ops/cache" OPERATOR, ops_cache::get, [];
     "DELETE" "/ops/cache/{namespace}" OPERATOR, ops_cache::clear, [Overloaded];
     "GET" FAULTS_PATH OPERATOR, ops::faults, [];

@@ -9,7 +9,7 @@ use sendcat_state::key::ProviderId;
 use crate::upstream::error::UpstreamError;
 
 /// The most bytes of a refusal's body; of it only a wait and a word are read.
-const MAX_REFUSAL_BYTES: usize = 64 << 10;
+pub(super) const MAX_REFUSAL_BYTES: usize = 64 << 10;
 
 /// How long a refusal's body may take: its status is known, and that is enough.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);

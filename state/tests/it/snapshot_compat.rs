@@ -4,15 +4,18 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sendcat_state::alert_monitor::{AlertMonitor, MonitorRules};
+use sendcat_state::alert_rules::{AlertRules, AlertSubject, Delivery};
 use sendcat_state::bulkhead::{Acquisition, Bulkhead, BulkheadRules, LeaseState, Priority};
 use sendcat_state::circuit_breaker::{
     CallOutcome, CircuitBreaker, CircuitRules, CircuitState, Gate, Permit,
 };
+use sendcat_state::events::{EventOutcome, EventRules, EventSource, Recorded, Refused};
 use sendcat_state::idempotency::{Claim, Claimant, Claims, ScopeCount};
 use sendcat_state::job::{JobKind, JobRules, NewJob, PartitionRules, QueueRules};
 use sendcat_state::job_queue::{ClaimAnswer, JobQueue};
 use sendcat_state::key::{
-    Bucket, ClientKey, IdempotencyKey, InboxSource, LeaseId, TimedId, ToolKind,
+    Bucket, ClientKey, IdempotencyKey, InboxSource, LeaseId, ProviderId, TimedId, ToolKind,
 };
 use sendcat_state::rate_shard::RateShard;
 use sendcat_state::rate_window::{Admission, Limit};
@@ -241,6 +244,63 @@ fn a_tool_cache_of_version_1_serves_what_still_holds() {
     assert_eq!(cache.clear(at(60), "search_web_json_v1").settle(&mut cache), 2);
 }
 
+const MONITOR: MonitorRules = MonitorRules {
+    events: EventRules {
+        same_for: Duration::from_millis(50),
+        kept_for: Duration::from_secs(3600),
+        rows_max: 2,
+        keys_max: 3,
+    },
+    alerts: AlertRules {
+        threshold: 3,
+        window: Duration::from_millis(500),
+        cooldown: Duration::from_millis(1000),
+        bulkhead_cooldown: Duration::from_millis(1000),
+        kept_for: Duration::from_secs(3600),
+        alerts_max: 2,
+    },
+};
+
+fn refused(name: &str) -> Refused {
+    Refused {
+        source: EventSource::Chat,
+        key: caller(name),
+        outcome: EventOutcome::Blocked,
+        retry_after: ms(100),
+        path: "/api/chat".into(),
+        method: "POST".into(),
+    }
+}
+
+fn alert_monitor() -> AlertMonitor {
+    let mut monitor = AlertMonitor::default();
+    // Ann's row has made room, Dan is one too many; of two alerts one is delivered.
+    for name in ["ann", "bob", "cid", "dan"] {
+        let _ = monitor.record(at(100), &MONITOR, refused(name)).settle(&mut monitor);
+    }
+    let _ = monitor.evaluate(at(100), &MONITOR, 1).settle(&mut monitor);
+    let _ = monitor.saturated(at(110), &MONITOR, 2, ProviderId::Jwks).settle(&mut monitor);
+    monitor.settle(TimedId::new(at(100), 1), Delivery::Delivered(at(120))).settle(&mut monitor);
+    monitor
+}
+
+#[test]
+fn a_monitor_of_version_1_knows_what_it_has_counted_and_said() {
+    let mut monitor: AlertMonitor = saved("alert_monitor");
+    let recorded = |millis, name| monitor.record(at(millis), &MONITOR, refused(name)).answer;
+    assert_eq!((recorded(149, "ann"), recorded(149, "eve")), (Recorded::Same, Recorded::Dropped));
+    let summary = monitor.events().summary(at(200), ms(500));
+    assert_eq!(summary.into_iter().collect::<Vec<_>>(), [(refused("ann").series(), 3)]);
+    assert_eq!((monitor.events().newest_first().count(), monitor.events().dropped()), (2, 1));
+    assert_eq!(monitor.evaluate(at(200), &MONITOR, 3).answer.created, 0, "it was said before");
+    let pending = monitor.pending(9);
+    let [alert] = pending.as_slice() else { panic!("one waits: {pending:?}") };
+    assert_eq!(alert.subject, AlertSubject::Bulkhead(ProviderId::Jwks));
+    assert!(!monitor.saturated(at(1109), &MONITOR, 4, ProviderId::Jwks).settle(&mut monitor));
+    assert!(monitor.saturated(at(1110), &MONITOR, 4, ProviderId::Jwks).settle(&mut monitor));
+    assert_eq!(monitor.alerts().dropped(), 1);
+}
+
 #[test]
 fn forms_saved_before_a_kind_or_a_bucket_was_added_keep_everything_in_its_place() {
     fn without<M: DeserializeOwned>(kind: &str, removed: &str) -> M {
@@ -293,4 +353,5 @@ fn write_the_files_of_this_version() {
     write("idempotency", &claims());
     write("job_queue", &job_queue());
     write("tool_cache", &tool_cache());
+    write("alert_monitor", &alert_monitor());
 }

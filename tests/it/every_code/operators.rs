@@ -56,6 +56,7 @@ fn asks_an_actor(path: &str) -> (String, &'static str) {
         }
         "/ops/idempotency/{scope}" => ("idempotency", "/ops/idempotency/chat"),
         "/ops/jobs" => ("job_queue", "/ops/jobs"),
+        "/ops/alerts/run" => ("alert_monitor", "/ops/alerts/run"),
         "/ops/explain" => {
             let shard = ClientKey::user(Bucket::ChatStream, "ada").shard();
             let path = "/ops/explain?bucket=chat_stream&key=user:ada";

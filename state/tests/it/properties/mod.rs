@@ -4,6 +4,7 @@
 //! permit) is one of those handed out so far, live or long gone, so late, doubled and lost answers
 //! come by themselves.
 
+mod alerts;
 mod bulkhead;
 mod cache;
 mod circuit;

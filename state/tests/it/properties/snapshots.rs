@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use sendcat_state::alert_monitor::AlertMonitor;
 use sendcat_state::bulkhead::Bulkhead;
 use sendcat_state::circuit_breaker::CircuitBreaker;
 use sendcat_state::idempotency::Claims;
@@ -106,6 +107,8 @@ every_machine! {
         sn2_a_queue_and_its_journal_equal_the_one_that_never_stopped;
     ToolCache: sn1_a_restored_cache_decides_as_the_saved_one,
         sn2_a_cache_and_its_journal_equal_the_one_that_never_stopped;
+    AlertMonitor: sn1_a_restored_monitor_decides_as_the_saved_one,
+        sn2_a_monitor_and_its_journal_equal_the_one_that_never_stopped;
 }
 
 proptest! {
