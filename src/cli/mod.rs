@@ -53,3 +53,6 @@ fn refuse(faults: &[Fault]) -> ExitCode {
     }
     ExitCode::from(EXIT_USAGE)
 }
+
+#[cfg(test)]
+mod runbook_tests;

@@ -6,6 +6,7 @@
 mod cache;
 mod inbox;
 mod snapshot;
+mod stream;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use utoipa::ToSchema;
 pub use cache::*;
 pub use inbox::*;
 pub use snapshot::*;
+pub use stream::*;
 
 /// Counts by name.
 pub type Counts = BTreeMap<String, u64>;

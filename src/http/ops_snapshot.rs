@@ -37,9 +37,14 @@ pub(super) async fn get(call: Call) -> Result<HttpResponse, Refusal> {
         }
     };
     limit_of(&call, shared.config.ops.max_rows_per_section, 1000)?;
+    Ok(respond::json(&taken(shared, window_minutes)))
+}
+
+/// The snapshot as it is now, with counts that reach so far back.
+pub(super) fn taken(shared: &Shared, window_minutes: u64) -> Snapshot {
     let at = shared.tree.clock.now();
     let queue = shared.tree.jobs.view();
-    Ok(respond::json(&Snapshot {
+    Snapshot {
         generated_at: now(shared),
         window_minutes,
         config: rules(&shared.config),
@@ -51,7 +56,7 @@ pub(super) async fn get(call: Call) -> Result<HttpResponse, Refusal> {
         tool_jobs: tool_jobs(&shared.config, &queue, at),
         inbox: inbox(&queue, at),
         actors: actor_rows(shared),
-    }))
+    }
 }
 
 fn rules(config: &Config) -> ops::ConfigSection {

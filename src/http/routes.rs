@@ -40,6 +40,8 @@ pub enum Guard {
     ChatLimit,
     /// An operator, or for GET a reader of operators' answers.
     Operator,
+    /// There are operators: `OPS_TOKEN` is set.
+    OperatorsExist,
     /// The body is declared as JSON.
     Json,
     /// The body is at most so large, arrives in time, and is read.
@@ -84,6 +86,7 @@ impl Guard {
             Self::IpLimit(_) | Self::ChatLimit => &[Code::RateLimited],
             Self::Bearer => &[Code::Unauthorized, Code::Misconfigured, Code::UpstreamUnavailable],
             Self::Operator => &[Code::NotFound, Code::Unauthorized],
+            Self::OperatorsExist => &[Code::NotFound],
             Self::Json => &[Code::UnsupportedMediaType],
             Self::Body(_) => &[Code::PayloadTooLarge, Code::RequestTimeout],
         }

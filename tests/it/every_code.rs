@@ -16,7 +16,7 @@ use sendcat::http::routes::{Guard, ROUTES, Route};
 use serde_json::json;
 
 use failing::{with_a_failing_model, without_keys};
-use operators::{REDELIVER, once_it_is_done, without_the_cache};
+use operators::{REDELIVER, STREAM, once_it_is_done, once_too_often, without_the_cache};
 use world::{World, good_body, path_of};
 
 use crate::records::with_full_owner;
@@ -67,6 +67,7 @@ ways! {
     Over: what_is_over_cannot_be_stopped by once_it_is_over;
     Deaf: a_cache_that_gives_no_answer_is_overloaded by without_the_cache;
     Key: a_key_with_another_body_is_a_mismatch by with_a_key_of_another_body;
+    Crowded: who_is_one_reader_too_many_is_overloaded by once_too_often;
     Done: what_is_done_is_not_redelivered by once_it_is_done;
     Full: who_has_all_there_may_be_is_in_conflict by by_a_full_owner;
     Draining: a_process_that_drains_is_overloaded by while_it_drains;
@@ -96,11 +97,12 @@ fn way_of((route, code): &Wanted) -> Option<Way> {
         Code::InvalidJson => Way::NoJson,
         Code::InvalidRequest => Way::Shape,
         Code::Misconfigured => Way::NothingSet,
-        Code::NotFound if operators || route.path == "/" => Way::NothingSet,
+        Code::NotFound if route.path.starts_with("/ops") || route.path == "/" => Way::NothingSet,
         Code::NotFound => Way::Unknown,
         Code::Conflict if stop => Way::Over,
         Code::Conflict if operators => Way::Done,
         Code::Conflict => Way::Full,
+        Code::Overloaded if route.path == STREAM => Way::Crowded,
         Code::Overloaded if operators => Way::Deaf,
         Code::Overloaded => Way::Draining,
         Code::IdempotencyMismatch => Way::Key,

@@ -36,6 +36,7 @@ mod ops_actors;
 mod ops_cache;
 mod ops_inbox;
 mod ops_snapshot;
+mod ops_stream;
 mod page;
 mod panics;
 mod records;

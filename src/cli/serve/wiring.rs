@@ -27,6 +27,7 @@ use crate::chat::tools::{Desk, DeskRules, ToolRunner, Wanted};
 use crate::config::{self, Config, fixed};
 use crate::http::guard::bearer::Auth;
 use crate::http::guard::keys::{KeySource, NoKey};
+use crate::http::ops_feed::OpsFeed;
 use crate::http::{Shared, Worker};
 use crate::inbox::answers::{Answering, Appoint};
 use crate::inbox::gmail::{self, Mailboxes};
@@ -212,7 +213,8 @@ pub(super) fn shared(
     let inbox = Inbox::new(tree.claims.clone(), tree.jobs.clone(), tree.clock.clone());
     let draining = AtomicBool::new(false);
     let faults = Default::default();
-    Arc::new(Shared { config, tree, inbox, auth, page_token, draining, faults })
+    let feed = OpsFeed::since(tree.clock.now());
+    Arc::new(Shared { config, tree, inbox, auth, page_token, feed, draining, faults })
 }
 
 /// Makes each worker its engine.

@@ -1,0 +1,47 @@
+// The configuration in force, and what was done from this page.
+
+import { button } from "./actions.js";
+import { h } from "./dom.js";
+import { clock, plural } from "./format.js";
+import { isFiltered, panel, row } from "./panel.js";
+
+const SOURCES = { env: "from the environment", file: "from the file", default: "default" };
+
+function knobRow(knob) {
+  const unit = knob.unit ? ` ${knob.unit}` : "";
+  const value = knob.value === null || knob.value === "" ? "unset" : `${knob.value}${unit}`;
+  const isOwn = knob.source !== "default";
+  const unless = knob.default ?? "";
+  return row(knob.name, "good", h("code", {}, knob.name), [
+    h("b", { class: isOwn ? "own" : "" }, value), ` ${SOURCES[knob.source] || knob.source}`,
+    isOwn && unless !== "" && unless !== "-" && ` (default ${unless})`,
+    knob.reloadable ? ", reloadable" : "",
+    h("small", {}, knob.about),
+  ]);
+}
+
+export function config(view) {
+  const { data, error } = view.shown.asked.config || {};
+  const knobs = [...(data?.knobs || [])];
+  const own = knobs.filter((knob) => knob.source !== "default");
+  const rest = knobs.filter((knob) => knob.source === "default");
+  const isOpen = view.opened.get("config") || isFiltered(view);
+  return panel(view, {
+    id: "config", title: "Configuration in force", anchor: "#configuration",
+    head: [knobs.length > 0 && `${own.length} of ${plural(knobs.length, "knob")} set`,
+      button("reload")],
+    more: error && h("p", { class: "error" }, error),
+    open: `All ${knobs.length} knobs, those that are set first`,
+    rows: isOpen || isFiltered(view) ? [...own, ...rest].map(knobRow) : [],
+    none: "Not read yet.",
+  });
+}
+
+export function actionLog(view) {
+  const rows = view.log.map((entry, at) => row(`${entry.at}-${view.log.length - at}`,
+    entry.ok ? "good" : "warn", entry.what, [h("b", {}, entry.outcome), ` ${clock(entry.at)}`]));
+  return panel(view, {
+    id: "log", title: "Done from this page", rows,
+    none: "Nothing yet. Every verb is in the server's log as well, with who and when.",
+  });
+}
