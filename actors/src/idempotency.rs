@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sendcat_state::idempotency::{
-    Claim, ClaimRow, Claimant, Claims, ClaimsChange, DEFAULT_CAPACITY, ScopeCount,
+    Claim, ClaimRow, Claimant, Claims, ClaimsChange, DEFAULT_CAPACITY, RecentClaim, ScopeCount,
 };
 use sendcat_state::key::IdempotencyKey;
 use sendcat_state::machine::{Decision, ReadError, Records, Table};
@@ -37,6 +37,8 @@ pub enum Command {
     Done(Vec<IdempotencyKey>, Timestamp),
     /// Give these back.
     GiveBack(Claimant, Vec<IdempotencyKey>),
+    /// The newest done claims of that scope.
+    Recent(String),
 }
 
 /// What they answer.
@@ -44,6 +46,8 @@ pub enum Command {
 pub enum Answer {
     /// To [`Command::Claim`]: one answer a key, in order.
     Claimed(Claimant, Vec<(IdempotencyKey, Claim)>),
+    /// To [`Command::Recent`]: the scope's counts, and its claims newest first.
+    Recent(ScopeCount, Vec<RecentClaim>),
     /// To all else.
     Noted,
 }
@@ -74,6 +78,10 @@ impl Machine for Claims {
             }
             Command::Done(keys, until) => self.done(&keys, until).map(|()| Answer::Noted),
             Command::GiveBack(by, keys) => self.give_back(by, &keys).map(|()| Answer::Noted),
+            Command::Recent(scope) => {
+                let count = self.by_scope().remove(&scope).unwrap_or_default();
+                Decision::unchanged(Answer::Recent(count, self.recent(&scope)))
+            }
         }
     }
 
@@ -87,6 +95,7 @@ impl Machine for Claims {
                 // A sum, for by an exclusive or all deliveries that name each key twice are one.
                 keys.iter().map(IdempotencyKey::hash).reduce(u128::wrapping_add)
             }
+            Command::Recent(_) => None,
         }
     }
 
@@ -96,7 +105,7 @@ impl Machine for Claims {
                 let first = claims.into_iter().filter(|(_, claim)| *claim == Claim::First);
                 Some(Command::GiveBack(by, first.map(|(key, _)| key).collect()))
             }
-            Answer::Noted => None,
+            Answer::Recent(..) | Answer::Noted => None,
         }
     }
 
@@ -231,7 +240,7 @@ impl Idempotency {
     ) -> Duration {
         let answers = match self.ask_again(Command::Claim(by, left.clone()), left, by).await {
             Ok(Answer::Claimed(_, answers)) => answers,
-            Ok(Answer::Noted) => Vec::new(),
+            Ok(Answer::Recent(..) | Answer::Noted) => Vec::new(),
             Err(error) => {
                 failure::failed(Concern::ReplayClaim, error);
                 claimed.first.keys.append(left);
@@ -251,6 +260,17 @@ impl Idempotency {
             }
         }
         longest
+    }
+
+    /// What a scope has counted since the process began, and its newest done claims, newest first.
+    ///
+    /// # Errors
+    /// [`AskError`] if the actor gave no answer.
+    pub async fn recent(&self, scope: &str) -> Result<(ScopeCount, Vec<RecentClaim>), AskError> {
+        match self.claims.ask(Command::Recent(scope.to_owned())).await? {
+            Answer::Recent(count, claims) => Ok((count, claims)),
+            Answer::Claimed(..) | Answer::Noted => Err(AskError::Crashed),
+        }
     }
 
     /// Asks, and once more if the actor was just being restarted.

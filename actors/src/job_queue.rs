@@ -13,7 +13,7 @@ use std::time::Duration;
 pub use letters::{EventPage, NotRedelivered};
 use sendcat_state::job::{AttemptOutcome, ClaimedJob, EventRow, JobKind, NewJob, QueueRules};
 use sendcat_state::job_queue::{
-    ClaimAnswer, Enqueued, JobChange, JobQueue, PartitionView, Redelivery, Report,
+    ClaimAnswer, Enqueued, JobChange, JobQueue, JobView, PartitionView, Redelivery, Report,
 };
 use sendcat_state::key::{LeaseId, TimedId};
 use sendcat_state::machine::{Decision, ReadError, RecordWrite, Records};
@@ -50,6 +50,8 @@ pub enum Command {
     },
     /// A job given back unworked.
     GiveBack(TimedId, LeaseId),
+    /// Jobs of these kinds that wait or run, at most so many.
+    List(Vec<JobKind>, usize),
 }
 
 /// What it answers.
@@ -65,6 +67,8 @@ pub enum Answer {
     Renewed(bool),
     /// To [`Command::Report`].
     Reported(Report),
+    /// To [`Command::List`], oldest first.
+    Listed(Vec<JobView>),
     /// To all else.
     Noted,
 }
@@ -112,6 +116,9 @@ impl Machine for JobQueue {
                 self.report(now, rules, held, outcome, random).map(Answer::Reported)
             }
             Command::GiveBack(id, lease) => self.give_back(now, id, lease).map(|()| Answer::Noted),
+            Command::List(kinds, most) => {
+                Decision::unchanged(Answer::Listed(self.list(&kinds, most)))
+            }
         }
     }
 
@@ -126,7 +133,9 @@ impl Machine for JobQueue {
             }
             Command::Report { kind, .. } => matches!(kind, JobKind::Inbox(_)),
             Command::Redeliver(..) => true,
-            Command::Claim(_) | Command::Renew(..) | Command::GiveBack(..) => false,
+            Command::Claim(_) | Command::Renew(..) | Command::GiveBack(..) | Command::List(..) => {
+                false
+            }
         }
     }
 
@@ -138,6 +147,7 @@ impl Machine for JobQueue {
             | Answer::Redelivered(_)
             | Answer::Renewed(_)
             | Answer::Reported(_)
+            | Answer::Listed(_)
             | Answer::Noted => None,
         }
     }
@@ -281,6 +291,16 @@ impl Jobs {
     /// Resolves when there may be work.
     pub(crate) async fn work(&self) {
         self.work.notified().await;
+    }
+
+    /// Jobs of these kinds that wait or run, oldest first, at most `most`.
+    ///
+    /// # Errors
+    /// [`AskError`] if the queue gave no answer.
+    pub async fn list(&self, kinds: Vec<JobKind>, most: usize) -> Result<Vec<JobView>, AskError> {
+        let answer = self.queue.ask(Command::List(kinds, most)).await?;
+        let Answer::Listed(jobs) = answer else { return Err(AskError::Crashed) };
+        Ok(jobs)
     }
 
     /// What operators see.

@@ -12,7 +12,8 @@ use std::time::Duration;
 use sendcat_state::key::{ClientKey, SHARDS};
 use sendcat_state::machine::{Decision, ReadError, Records};
 use sendcat_state::rate_shard::{
-    CountedCall, DEFAULT_CAPACITY, RateShard, Receipt, ShardAdmission, ShardChange, ShardView,
+    CountedCall, DEFAULT_CAPACITY, Explained, RateShard, Receipt, ShardAdmission, ShardChange,
+    ShardView,
 };
 use sendcat_state::rate_window::{Admission, Limit};
 use sendcat_state::timestamp::Timestamp;
@@ -37,6 +38,13 @@ pub enum Command {
     AdmitAll(Vec<(ClientKey, Limit)>),
     /// Calls that another limit refused.
     GiveBack(Vec<Receipt>),
+    /// What would decide a call of this key.
+    Explain {
+        /// Whose.
+        key: ClientKey,
+        /// Under which limit.
+        limit: Limit,
+    },
 }
 
 /// What it answers.
@@ -53,6 +61,8 @@ pub enum Answer {
     All(ShardAdmission),
     /// To [`Command::GiveBack`].
     GivenBack,
+    /// To [`Command::Explain`].
+    Explained(Explained),
 }
 
 impl Machine for RateShard {
@@ -93,6 +103,9 @@ impl Machine for RateShard {
             }
             Command::AdmitAll(policies) => self.admit_all(now, &policies).map(Answer::All),
             Command::GiveBack(receipts) => self.give_back(&receipts).map(|()| Answer::GivenBack),
+            Command::Explain { key, limit } => {
+                Decision::unchanged(Answer::Explained(self.explain(now, key, limit)))
+            }
         }
     }
 
@@ -105,7 +118,8 @@ impl Machine for RateShard {
             // A caller that goes away has called all the same.
             Answer::One { .. }
             | Answer::All(ShardAdmission::Refused { .. } | ShardAdmission::OneByOne)
-            | Answer::GivenBack => None,
+            | Answer::GivenBack
+            | Answer::Explained(_) => None,
         }
     }
 
@@ -116,7 +130,7 @@ impl Machine for RateShard {
                 let hashes = policies.iter().map(|(key, _)| key.hash);
                 hashes.reduce(u128::wrapping_add)
             }
-            Command::GiveBack(_) => None,
+            Command::GiveBack(_) | Command::Explain { .. } => None,
         }
     }
 
@@ -199,7 +213,7 @@ impl RateLimiter {
                 self.remember(key, limit, holds_until);
                 Ok(admission)
             }
-            Answer::All(_) | Answer::GivenBack => Err(AskError::Crashed),
+            Answer::All(_) | Answer::GivenBack | Answer::Explained(_) => Err(AskError::Crashed),
         }
     }
 
@@ -240,6 +254,17 @@ impl RateLimiter {
         Ok(counted.keep())
     }
 
+    /// Says what would decide a call of `key`, and counts none.
+    ///
+    /// # Errors
+    /// [`AskError`] if the shard gave no answer.
+    pub async fn explain(&self, key: ClientKey, limit: Limit) -> Result<Explained, AskError> {
+        match self.shards[key.shard()].ask(Command::Explain { key, limit }).await? {
+            Answer::Explained(explained) => Ok(explained),
+            Answer::One { .. } | Answer::All(_) | Answer::GivenBack => Err(AskError::Crashed),
+        }
+    }
+
     /// Asks one shard for limits of its own, the first of which has this place.
     async fn of_one_shard(
         &self,
@@ -258,7 +283,9 @@ impl RateLimiter {
                 Ok(Asked::Refused(AllAdmission::Refused { policy, retry_after }))
             }
             Answer::All(ShardAdmission::OneByOne) => Ok(Asked::OneByOne),
-            Answer::One { .. } | Answer::GivenBack => Err(unanswered(AskError::Crashed)),
+            Answer::One { .. } | Answer::GivenBack | Answer::Explained(_) => {
+                Err(unanswered(AskError::Crashed))
+            }
         }
     }
 

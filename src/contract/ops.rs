@@ -4,6 +4,7 @@
 //! added, never renamed (INTERFACE.md §5).
 
 mod cache;
+mod control;
 mod inbox;
 mod snapshot;
 mod stream;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use cache::*;
+pub use control::*;
 pub use inbox::*;
 pub use snapshot::*;
 pub use stream::*;

@@ -1,5 +1,7 @@
 //! What operators ask: actors, injected faults.
 
+use std::time::Duration;
+
 use actix_web::HttpResponse;
 use sendcat_actors::faults::{self, ScheduledFault};
 use sendcat_actors::observe::ActorView;
@@ -25,6 +27,11 @@ pub(super) fn now(shared: &Shared) -> String {
     rfc3339(shared.tree.clock.now().as_millis())
 }
 
+/// A span in milliseconds.
+pub(super) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 pub(super) fn actor_rows(shared: &Shared) -> Vec<ops::ActorRow> {
     shared.tree.actors().into_iter().map(actor_row).collect()
 }
@@ -42,9 +49,7 @@ fn actor_row(view: ActorView) -> ops::ActorRow {
             location: panic.location,
         }),
         mailbox_depth: view.mailbox_depth as u64,
-        oldest_work_ms: view
-            .oldest_work
-            .map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        oldest_work_ms: view.oldest_work.map(millis),
         handled: view.handled,
     }
 }

@@ -1,7 +1,6 @@
 //! `GET /ops/snapshot`: everything of reliability in one answer, asked of no actor.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use actix_web::HttpResponse;
 use sendcat_actors::handle::Handle;
@@ -13,7 +12,7 @@ use sendcat_state::key::{Bucket, InboxSource, ProviderId, ToolKind};
 use sendcat_state::timestamp::Timestamp;
 
 use super::dispatch::Call;
-use super::ops::{actor_rows, now};
+use super::ops::{actor_rows, millis, now};
 use super::pages::{limit_of, wrong};
 use super::respond::{self, Refusal};
 use super::{Shared, ops_cache};
@@ -114,7 +113,7 @@ fn rules(config: &Config) -> ops::ConfigSection {
     }
 }
 
-fn circuits(shared: &Shared, at: Timestamp) -> Vec<ops::CircuitRow> {
+pub(super) fn circuits(shared: &Shared, at: Timestamp) -> Vec<ops::CircuitRow> {
     let row = |(provider, circuit): (ProviderId, &Handle<CircuitBreaker>)| {
         let view = *circuit.view();
         ops::CircuitRow {
@@ -212,8 +211,4 @@ fn add(to: &mut Counts, counts: &Counts) {
 
 fn named<K: Copy + ToString, V>(all: &[K], of: impl Fn(K) -> V) -> BTreeMap<String, V> {
     all.iter().map(|key| (key.to_string(), of(*key))).collect()
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

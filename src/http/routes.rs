@@ -5,6 +5,7 @@
 //! route may answer, and each is produced by a test.
 
 mod chats;
+mod console;
 mod mailboxes;
 mod open;
 mod operators;
@@ -133,8 +134,15 @@ macro_rules! rows {
 }
 use rows;
 
-const TABLES: &[&[Route]] =
-    &[chats::ROWS, open::ROWS, webhooks::ROWS, operators::ROWS, owned::ROWS, mailboxes::ROWS];
+const TABLES: &[&[Route]] = &[
+    console::ROWS,
+    chats::ROWS,
+    open::ROWS,
+    webhooks::ROWS,
+    operators::ROWS,
+    owned::ROWS,
+    mailboxes::ROWS,
+];
 
 /// The table. Rows of one path stand together.
 pub const ROUTES: &[Route] = &joined::<{ count(TABLES) }>(TABLES);

@@ -15,6 +15,8 @@
 //! - ID-1: among claims of one key within its life exactly one is first.
 //! - ID-2: work that failed gives its claim back; a crash between claim and work loses nothing.
 
+mod recent;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -24,6 +26,8 @@ use crate::key::IdempotencyKey;
 use crate::machine::{Apply, Decision, RecordWrite, Table};
 use crate::rate_shard::ByHash;
 use crate::timestamp::Timestamp;
+use recent::Recents;
+pub use recent::{RECENT, RecentClaim};
 
 /// Claims kept in memory by default; older done ones are found in the store.
 pub const DEFAULT_CAPACITY: usize = 200_000;
@@ -60,6 +64,8 @@ pub struct Claims {
     /// Leases by their end, for dropping those whose holder vanished.
     leases: BTreeSet<(Timestamp, u128)>,
     scopes: BTreeMap<String, ScopeCount>,
+    #[serde(default, skip_serializing_if = "Recents::is_empty")]
+    recent: Recents,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +148,7 @@ impl Claims {
             done: VecDeque::new(),
             leases: BTreeSet::new(),
             scopes: BTreeMap::new(),
+            recent: Recents::default(),
         }
     }
 
@@ -283,6 +290,7 @@ impl Claims {
         self.done.push_back((until, hash));
         if !was_done {
             self.count(key.scope()).keys += 1;
+            self.recent.add(key);
         }
         while self.done.len() > self.capacity {
             self.drop_oldest_done();

@@ -34,7 +34,7 @@ use crate::machine::{Apply, Decision, RecordWrite};
 use crate::timestamp::Timestamp;
 use held::{Job, JobState, Partition, by_name, end, event_row, requeue};
 use known_keys::KnownKeys;
-pub use words::{ClaimAnswer, Enqueued, PartitionView, Redelivery, Report};
+pub use words::{ClaimAnswer, Enqueued, JobView, PartitionView, Redelivery, Report};
 
 /// The queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ use sendcat::http::routes::{Guard, ROUTES, Route};
 use serde_json::json;
 
 use failing::{with_a_failing_model, without_keys};
-use operators::{REDELIVER, STREAM, once_it_is_done, once_too_often, without_the_cache};
+use operators::{REDELIVER, STREAM, once_it_is_done, once_too_often, without_its_actor};
 use world::{World, good_body, path_of};
 
 use crate::records::with_full_owner;
@@ -65,7 +65,7 @@ ways! {
     Shape: what_has_another_shape_is_invalid by in_another_shape;
     Unknown: what_is_not_there_is_not_found by for_what_is_not_there;
     Over: what_is_over_cannot_be_stopped by once_it_is_over;
-    Deaf: a_cache_that_gives_no_answer_is_overloaded by without_the_cache;
+    Deaf: an_actor_that_gives_no_answer_is_overloaded by without_its_actor;
     Key: a_key_with_another_body_is_a_mismatch by with_a_key_of_another_body;
     Crowded: who_is_one_reader_too_many_is_overloaded by once_too_often;
     Done: what_is_done_is_not_redelivered by once_it_is_done;

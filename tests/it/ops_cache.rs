@@ -9,15 +9,11 @@ use crate::support::scene::{Scene, get, until};
 const SERPER: &str = "serper_search";
 const WEB: &str = "search_web_json_v1";
 
-fn operates(scene: &Scene, method: &str, path: &str) -> Answer {
-    get(scene.caller.request(method, path).bearer_auth("ops"))
-}
-
 /// What operators see of the cache, once it has that many results.
 fn cache_of(scene: &Scene, entries: u64) -> Value {
     let mut seen = Value::Null;
     until("the cache is seen as it is", || {
-        let answer = operates(scene, "GET", "/ops/cache");
+        let answer = scene.operates("GET", "/ops/cache");
         assert_eq!(answer.status, 200, "{answer:?}");
         seen = answer.json();
         let namespaces = seen["namespaces"].as_object().expect("they have names");
@@ -35,7 +31,7 @@ fn json_answer(body: &Value) -> Answer {
 fn the_cache_is_told_by_namespace_with_how_look_ups_went() {
     let scene = Scene::with(&[("TOOL_CACHE_PRODUCTS_NS_VER", "v7")]);
     let empty = json!({"inForce": true, "entries": 0, "bytes": 0, "oldestAgeMs": null});
-    let answer = operates(&scene, "GET", "/ops/cache");
+    let answer = scene.operates("GET", "/ops/cache");
     let expected = json!({
         "generatedAt": answer.json()["generatedAt"], "bytes": 0, "maxBytes": 4_194_304,
         "hits": 0, "misses": 0,
@@ -71,8 +67,8 @@ fn an_operator_forgets_what_was_found_in_one_namespace() {
     }
     assert_eq!(asked(), 3);
     let path = format!("/ops/cache/{WEB}");
-    assert_eq!(operates(&scene, "DELETE", &path), json_answer(&json!({"cleared": 2})));
-    assert_eq!(operates(&scene, "DELETE", &path), json_answer(&json!({"cleared": 0})));
+    assert_eq!(scene.operates("DELETE", &path), json_answer(&json!({"cleared": 2})));
+    assert_eq!(scene.operates("DELETE", &path), json_answer(&json!({"cleared": 0})));
     let seen = cache_of(&scene, 1);
     assert_eq!(seen["namespaces"]["search_products_v1"]["entries"], 1);
     let _ = scene.ask("after", "search cats");
@@ -89,7 +85,7 @@ fn what_was_under_way_while_it_was_forgotten_is_given_to_its_asker_alone() {
     let mut reading = scene.raw("t", "search cats", &[]);
     until("the search is under way", || scene.stand_ins.count(SERPER, "completed") == 1);
     let path = format!("/ops/cache/{WEB}");
-    assert_eq!(operates(&scene, "DELETE", &path), json_answer(&json!({"cleared": 0})));
+    assert_eq!(scene.operates("DELETE", &path), json_answer(&json!({"cleared": 0})));
     reading.until("[DONE]");
     assert!(reading.text().contains("cats: an introduction"), "{}", reading.text());
     let _ = scene.ask("again", "search cats");
@@ -100,7 +96,7 @@ fn what_was_under_way_while_it_was_forgotten_is_given_to_its_asker_alone() {
 fn a_namespace_that_nobody_uses_is_not_found() {
     let scene = Scene::with(&[]);
     let nothing = refusal(404, "not_found", "There is nothing here; check the address.", &[]);
-    assert_eq!(operates(&scene, "DELETE", "/ops/cache/search_web_json_v9"), nothing);
+    assert_eq!(scene.operates("DELETE", "/ops/cache/search_web_json_v9"), nothing);
 }
 
 #[test]
@@ -109,7 +105,7 @@ fn another_method_is_told_which_there_are() {
     let sentence = "This address does not take that method; use one that the Allow header names.";
     for (path, allow) in [("/ops/cache", "GET"), ("/ops/cache/search_web_json_v1", "DELETE")] {
         let expected = refusal(405, "method_not_allowed", sentence, &[("allow", allow)]);
-        assert_eq!(operates(&scene, "PUT", path), expected);
+        assert_eq!(scene.operates("PUT", path), expected);
     }
 }
 
@@ -120,8 +116,8 @@ fn a_cache_that_does_not_answer_is_not_told_to_be_cleared() {
     let armed = get(scene.caller.post_json("/ops/faults", body).bearer_auth("ops"));
     assert_eq!(armed.status, 204, "{armed:?}");
     let path = format!("/ops/cache/{WEB}");
-    assert_eq!(operates(&scene, "DELETE", &path), json_answer(&json!({"cleared": 0})));
+    assert_eq!(scene.operates("DELETE", &path), json_answer(&json!({"cleared": 0})));
     let sentence = "The cache gave no answer; look what it holds, and try again.";
     let busy = refusal(503, "overloaded", sentence, &[("retry-after", "1")]);
-    assert_eq!(operates(&scene, "DELETE", &path), busy);
+    assert_eq!(scene.operates("DELETE", &path), busy);
 }

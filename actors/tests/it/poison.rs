@@ -46,7 +46,7 @@ async fn claims(tree: &Tree, by: u64, keys: &[&str]) -> Result<Vec<Claim>, AskEr
     let keys = keys.iter().map(|key| IdempotencyKey::whatsapp_message(key)).collect();
     match tree.claims.actor().ask(Command::Claim(Claimant(by), keys)).await? {
         Answer::Claimed(_, claims) => Ok(claims.into_iter().map(|(_, claim)| claim).collect()),
-        Answer::Noted => panic!("a claim is answered key by key"),
+        Answer::Recent(..) | Answer::Noted => panic!("a claim is answered key by key"),
     }
 }
 

@@ -162,7 +162,7 @@ answers! {
     CircuitRow {
         /// Whose.
         provider: String,
-        /// `closed`, `open` or `half_open`.
+        /// `closed`, `open`, `half_open`, or `forced_open` by an operator.
         state: String,
         /// Failures in a row.
         failures: u64,

@@ -185,6 +185,30 @@ docs! {
         "Streams the snapshot and what changes of it.";
     "GET" "/ops/actors" (NO_QUERY) ()
         [200 "Every actor." Media::Json(named::<ops::ActorsAnswer>)] "Shows every actor.";
+    "GET" "/ops/circuits" (NO_QUERY) ()
+        [200 "Every circuit." Media::Json(named::<ops::CircuitsAnswer>)] "Shows every circuit.";
+    "POST" "/ops/circuits/{provider}/{verb}" (NO_QUERY) ()
+        [200 "Every circuit, as they are now." Media::Json(named::<ops::CircuitsAnswer>)]
+        "Steers a circuit: reset closes it, force-open holds it open until release.";
+    "GET" "/ops/bulkheads" (NO_QUERY) ()
+        [200 "Every bulkhead." Media::Json(named::<ops::BulkheadsAnswer>)]
+        "Shows who holds the slots of providers.";
+    "GET" "/ops/idempotency/{scope}" (LIMITED) ()
+        [200 "The scope." Media::Json(named::<ops::IdempotencyAnswer>)]
+        "Shows the newest claims of a scope and how often each came again.";
+    "GET" "/ops/jobs" (&[
+            ("limit", "How many rows."),
+            ("tool", "search_web, search_products or search_global."),
+            ("status", "queued or running."),
+        ]) ()
+        [200 "Oldest first." Media::Json(named::<ops::JobsAnswer>)]
+        "Shows tool calls that wait or run.";
+    "GET" "/ops/explain" (&[
+            ("bucket", "Which limit."),
+            ("key", "Whose calls: ip:ADDRESS, session:ID, user:SUBJECT or sender:SOURCE:SENDER."),
+        ]) ()
+        [200 "What decides." Media::Json(named::<ops::Explanation>)]
+        "Shows what decides the next call of a key; counts none.";
     "GET" "/ops/cache" (NO_QUERY) ()
         [200 "Every namespace." Media::Json(named::<ops::CacheAnswer>)]
         "Shows what tools found before.";

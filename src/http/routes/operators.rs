@@ -2,22 +2,21 @@
 
 use super::{BodyLimit, Guard, rows};
 use crate::http::dispatch::FAULTS_PATH;
-use crate::http::{ops, ops_cache, ops_inbox, ops_page, ops_snapshot, ops_stream};
+use crate::http::{ops, ops_cache, ops_guards, ops_inbox, ops_jobs, ops_snapshot};
 
 const OPERATOR: &[Guard] = &[Guard::Operator, Guard::Method];
-
-/// What has no values in it: whoever opens it is asked for a token by the page itself.
-const PAGE: &[Guard] = &[Guard::OperatorsExist, Guard::Method];
 
 const WITH_BODY: &[Guard] =
     &[Guard::Operator, Guard::Method, Guard::Json, Guard::Body(BodyLimit::Chat)];
 
 rows! {
-    "GET" "/ops" PAGE, ops_page::console, [];
-    "GET" "/ops/runbook" PAGE, ops_page::runbook, [];
-    "GET" "/ops/assets/{file}" PAGE, ops_page::asset, [NotFound];
-    "GET" "/ops/stream" OPERATOR, ops_stream::get, [Overloaded];
     "GET" "/ops/actors" OPERATOR, ops::actors, [];
+    "GET" "/ops/circuits" OPERATOR, ops_guards::circuits, [];
+    "POST" "/ops/circuits/{provider}/{verb}" OPERATOR, ops_guards::steer, [Overloaded];
+    "GET" "/ops/bulkheads" OPERATOR, ops_guards::bulkheads, [];
+    "GET" "/ops/idempotency/{scope}" OPERATOR, ops_jobs::claims, [InvalidRequest, Overloaded];
+    "GET" "/ops/jobs" OPERATOR, ops_jobs::jobs, [InvalidRequest, Overloaded];
+    "GET" "/ops/explain" OPERATOR, ops_guards::explain, [InvalidRequest, Overloaded];
     "GET" "/ops/inbox" OPERATOR, ops_inbox::inbox, [InvalidRequest, StorageUnavailable];
     "GET" "/ops/dead-letters" OPERATOR, ops_inbox::dead_letters,
         [InvalidRequest, StorageUnavailable];

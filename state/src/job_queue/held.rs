@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{JobChange, JobQueue, Report};
+use super::{JobChange, JobQueue, JobView, Report};
 use crate::job::{EventRow, EventStatus, JobKind, NewJob, QueueRules};
 use crate::key::{LeaseId, TimedId};
 use crate::machine::{Apply as _, Decision, Order, ReadError, Records, Scan, Table};
@@ -84,6 +84,22 @@ pub(super) fn event_row(now: Timestamp, job: &NewJob) -> Option<EventRow> {
     })
 }
 
+fn view_of(id: TimedId, job: &Job) -> JobView {
+    let (running, due) = match &job.state {
+        JobState::Queued { due } => (None, Some(*due)),
+        JobState::Running { worker, since, .. } => (Some((*since, worker.clone())), None),
+    };
+    JobView {
+        id,
+        kind: job.kind,
+        key: job.key.clone(),
+        attempts: job.attempts,
+        enqueued_at: job.enqueued_at,
+        running,
+        due,
+    }
+}
+
 impl JobQueue {
     /// The queue that the rows of accepted events speak of: what is pending waits, with the
     /// attempts that its row counts. Tools' jobs have no rows; who waits for one hears that it is
@@ -123,6 +139,15 @@ impl JobQueue {
 }
 
 impl JobQueue {
+    /// Jobs of these kinds that wait or run, oldest first, at most `most`.
+    pub fn list(&self, kinds: &[JobKind], most: usize) -> Vec<JobView> {
+        let running = self.running_ids().filter(|id| kinds.contains(&self.jobs[id].kind));
+        let waiting = kinds.iter().filter_map(|kind| self.partition(*kind));
+        let waiting = waiting.flat_map(|of| of.queued.iter().take(most).map(|(_, id)| *id));
+        let ids: BTreeSet<TimedId> = running.chain(waiting).collect();
+        ids.into_iter().take(most).map(|id| view_of(id, &self.jobs[&id])).collect()
+    }
+
     /// Takes a job out of the index that its state stands in.
     pub(super) fn unlist(&mut self, id: TimedId) {
         let Some(job) = self.jobs.get(&id) else { return };

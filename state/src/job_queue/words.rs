@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::JobQueue;
 use super::held::{Job, JobState};
 use crate::job::{ClaimedJob, JobKind};
+use crate::key::TimedId;
 use crate::timestamp::Timestamp;
 
 /// What whoever hands in jobs is told.
@@ -90,4 +91,23 @@ impl JobQueue {
             oldest_running: running.min(),
         }
     }
+}
+
+/// What operators see of one job that waits or runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobView {
+    /// Its identifier.
+    pub id: TimedId,
+    /// What it does.
+    pub kind: JobKind,
+    /// What it is about.
+    pub key: String,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// When it was handed in.
+    pub enqueued_at: Timestamp,
+    /// Since when it runs, and in whose hands; `None` while it waits.
+    pub running: Option<(Timestamp, String)>,
+    /// When it falls due; `None` while it runs.
+    pub due: Option<Timestamp>,
 }

@@ -1,5 +1,7 @@
 //! The codes that only operators' routes have.
 
+use sendcat_state::key::{Bucket, ClientKey};
+
 use super::{Wanted, each};
 use crate::every_code::world::World;
 use crate::support::client::run;
@@ -26,12 +28,31 @@ pub(super) fn once_it_is_done(wanted: &[Wanted]) {
     each(wanted, |route| world.caller.operates(route.method, &path));
 }
 
-pub(super) fn without_the_cache(wanted: &[Wanted]) {
+/// The actor that answers a route, and a path that asks it.
+fn asks_an_actor(path: &str) -> (String, &'static str) {
+    let (actor, path) = match path {
+        "/ops/cache/{namespace}" => ("tool_cache", "/ops/cache/search_web_json_v1"),
+        "/ops/circuits/{provider}/{verb}" => {
+            ("circuit_breaker-jwks", "/ops/circuits/jwks/force-open")
+        }
+        "/ops/idempotency/{scope}" => ("idempotency", "/ops/idempotency/chat"),
+        "/ops/jobs" => ("job_queue", "/ops/jobs"),
+        "/ops/explain" => {
+            let shard = ClientKey::user(Bucket::ChatStream, "ada").shard();
+            let path = "/ops/explain?bucket=chat_stream&key=user:ada";
+            return (format!("rate_limiter-{shard}"), path);
+        }
+        other => panic!("say which actor answers {other}"),
+    };
+    (actor.to_owned(), path)
+}
+
+pub(super) fn without_its_actor(wanted: &[Wanted]) {
     let world = World::of(receiver());
     each(wanted, |route| {
-        world.arms("tool_cache:panic_decide@0");
-        let path = route.path.replace("{namespace}", "search_web_json_v1");
-        world.caller.request(route.method, &path).bearer_auth(OPS_TOKEN)
+        let (actor, path) = asks_an_actor(route.path);
+        world.arms(&format!("{actor}:panic_decide@0"));
+        world.caller.request(route.method, path).bearer_auth(OPS_TOKEN)
     });
 }
 

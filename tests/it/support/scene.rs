@@ -82,11 +82,22 @@ impl Scene {
         Raw::post(self.server.url(), "/api/chat", &all, &body)
     }
 
+    /// What an operator is answered.
+    pub(crate) fn operates(&self, method: &str, path: &str) -> Answer {
+        get(self.caller.request(method, path).bearer_auth("ops"))
+    }
+
+    /// What an operator sees at a path.
+    #[track_caller]
+    pub(crate) fn sees(&self, path: &str) -> Value {
+        let seen = self.operates("GET", path);
+        assert_eq!(seen.status, 200, "{seen:?}");
+        seen.json()
+    }
+
     /// What operators see now.
     pub(crate) fn snapshot(&self) -> Value {
-        let snapshot = get(self.caller.get("/ops/snapshot").bearer_auth("ops"));
-        assert_eq!(snapshot.status, 200, "{snapshot:?}");
-        snapshot.json()
+        self.sees("/ops/snapshot")
     }
 
     /// Waits until nothing is in flight: at the stand-ins, and in the server's
