@@ -2,35 +2,47 @@
 // on the page.
 
 import { byId, h } from "./dom.js";
+import { plural } from "./format.js";
 import * as session from "./session.js";
 import { log, readOnly } from "./store.js";
 
 const name = encodeURIComponent;
 
+// What a circuit is after a verb.
+const stateOf = (answer, it) => {
+  const circuit = answer.circuits.find((each) => each.provider === it);
+  return `${it} is ${circuit.state.replace("_", " ")}`;
+};
+
+// By verb: what is asked, what it does, what undoes it, and what its answer says.
 const VERBS = {
   reset: {
     label: "Reset", method: "POST", path: (it) => `/ops/circuits/${name(it)}/reset`,
     title: (it) => `Reset the circuit ${it}?`,
     effect: "It closes at once and forgets its failures: calls go to the provider again.",
     undo: "Undo: force it open. If the provider still fails, it opens again by itself.",
+    said: stateOf,
   },
   "force-open": {
     label: "Force open", method: "POST", path: (it) => `/ops/circuits/${name(it)}/force-open`,
     title: (it) => `Force the circuit ${it} open?`,
     effect: "Every call to this provider is refused at once, until it is released.",
     undo: "Undo: release it.",
+    said: stateOf,
   },
   release: {
     label: "Release", method: "POST", path: (it) => `/ops/circuits/${name(it)}/release`,
     title: (it) => `Release the circuit ${it}?`,
     effect: "It is no longer held open, and follows its own rules again.",
     undo: "Undo: force it open.",
+    said: stateOf,
   },
   clear: {
     label: "Clear", method: "DELETE", path: (it) => `/ops/cache/${name(it)}`,
     title: (it) => `Clear the cache ${it}?`,
     effect: "Every kept result of this namespace is forgotten; the next calls go to the provider.",
     undo: "It cannot be undone; the cache fills again by itself.",
+    said: (answer) => plural(answer.cleared, "result") + " forgotten",
   },
   redeliver: {
     label: "Redeliver", method: "POST", path: (it) => `/ops/dead-letters/${name(it)}/redeliver`,
@@ -38,6 +50,7 @@ const VERBS = {
     effect: "It is worked off again from its beginning. What it may have sent already, such as an"
       + " answer by WhatsApp, may be sent twice.",
     undo: "It cannot be undone; if it fails again, it is a dead letter again.",
+    said: () => "back in line",
   },
   "run-alerts": {
     label: "Run the monitor", method: "POST", path: () => "/ops/alerts/run",
@@ -78,8 +91,12 @@ function confirmed(verb, target) {
   });
 }
 
-function outcomeOf(answer) {
-  return answer && Object.keys(answer).length ? JSON.stringify(answer) : "done";
+const OUTCOME_CHARS = 200;
+
+function outcomeOf(verb, answer, target) {
+  const { said } = VERBS[verb];
+  const text = said ? said(answer, target) : JSON.stringify(answer ?? "done");
+  return text.length > OUTCOME_CHARS ? `${text.slice(0, OUTCOME_CHARS)} …` : text;
 }
 
 // Asks, does it, and writes down what came of it; `then` is told that something has changed.
@@ -89,7 +106,7 @@ export async function perform(verb, target, then) {
   const { method, path } = VERBS[verb];
   const what = `${method} ${path(target)}`;
   try {
-    log(what, outcomeOf(await session.call(method, path(target))), true);
+    log(what, outcomeOf(verb, await session.call(method, path(target)), target), true);
   } catch (error) {
     log(what, session.sentence(error), false);
   }

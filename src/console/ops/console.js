@@ -2,7 +2,7 @@
 
 import { perform } from "./actions.js";
 import { byId, h, render } from "./dom.js";
-import { clock, plural, sign, span } from "./format.js";
+import { SIGNS, clock, plural, sign, span } from "./format.js";
 import { isFiltered, matches, playbook } from "./panel.js";
 import { actionLog, config } from "./panels_config.js";
 import { alerts, bulkheads, circuits, limits } from "./panels_guards.js";
@@ -79,20 +79,21 @@ function staleness() {
   const silent = silentMs();
   if (state.paused || silent <= STALE_MS) return [];
   return [{ level: "bad", panel: null, playbook: "#snapshot-stale",
-    text: `what is shown is ${span(silent)} old: the server says nothing` }];
+    text: "the server says nothing", detail: `what is shown is ${span(silent)} old` }];
 }
 
 function drawVerdict() {
   const found = [...staleness(), ...findings(state.shown)];
   const { level, text } = headline(found);
-  // Numbers that count down would be read aloud each second.
-  render(byId("headline"), sign(level), ` ${text.replace(/, next probe in [^,]*/, "")}`);
+  render(byId("headline"), h("span", { class: `sign ${level}`, "aria-hidden": "true" },
+    SIGNS[level]), ` ${text}`);
   byId("verdict").className = level;
   document.title = `${level === "good" ? "" : `${text.split(":")[0]} – `}sendcat operators`;
-  const rows = found.map((each) => h("li", { key: each.text.replace(/\d+/g, "#"),
-    class: each.level, "data-level": each.level }, sign(each.level), " ",
-  each.panel ? h("a", { href: `#panel-${each.panel}`, "data-panel": each.panel }, each.text)
-    : each.text, " ", playbook(each.playbook, each.text)));
+  const rows = found.map((each) => h("li", { class: each.level }, sign(each.level), " ",
+    each.panel ? h("a", { href: `#panel-${each.panel}`, "data-panel": each.panel }, each.text)
+      : each.text,
+    each.detail && h("span", { class: "detail" }, ` ${each.detail}`), " ",
+    playbook(each.playbook, each.text)));
   const left = rows.filter((each) => matches(state, each));
   const more = left.length - FINDINGS_MAX;
   render(byId("findings"), left.slice(0, FINDINGS_MAX),

@@ -58,9 +58,20 @@ export function gauge(used, max, level) {
   h("rect", { class: "used", width: (share * 100).toFixed(1), height: 8 }));
 }
 
-// A line over time. `samples` are `[millis, value]`, oldest first; the axis is as long as the
+// A line over time with what it is, or only the words where there was nothing yet.
+export function past(history, field, historyMs, what) {
+  const samples = history.map((each) => [each.at, each[field]]);
+  const most = Math.max(0, ...samples.map(([, value]) => value));
+  const reach = samples.length ? samples.at(-1)[0] - samples[0][0] : 0;
+  const words = `now ${count(samples.at(-1)?.[1])}, at most ${count(most)} in this page's history:`
+    + ` ${span(reach)} of ${Math.round(historyMs / 60_000)} min`;
+  return [most > 0 && sparkline(samples, historyMs, `${what}: ${words}`),
+    h("p", { class: "past" }, words)];
+}
+
+// The line itself. `samples` are `[millis, value]`, oldest first; the axis is as long as the
 // history may be, so a short history is seen to be short.
-export function sparkline(samples, historyMs, label) {
+function sparkline(samples, historyMs, label) {
   const last = samples.at(-1)?.[0] ?? 0;
   const most = Math.max(1, ...samples.map(([, value]) => value));
   const points = samples.map(([at, value]) => {

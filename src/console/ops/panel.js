@@ -37,12 +37,12 @@ export function playbook(anchor, about) {
 
 // A panel, or nothing if the filter leaves nothing of it. `head` are texts and buttons beside the
 // title; `more` stands above the rows and is hidden with them.
-export function panel(view, { id, title, anchor, head, more, rows, none, open }) {
+export function panel(view, { id, title, anchor, head, more, rows, none, open, tiles }) {
   const kept = left(view, title, rows);
   if (isFiltered(view) && kept.length === 0) return null;
   const hidden = rows.length - kept.length;
   const list = kept.length
-    ? h("ul", { class: "rows" }, kept)
+    ? h("ul", { class: tiles ? "rows tiles" : "rows" }, kept)
     : h("p", { class: "none" }, none || "Nothing.");
   const body = [more, open === undefined || isFiltered(view) ? list : fold(view, id, open, list)];
   return h("section", {

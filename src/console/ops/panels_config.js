@@ -27,7 +27,7 @@ export function config(view) {
   const rest = knobs.filter((knob) => knob.source === "default");
   const isOpen = view.opened.get("config") || isFiltered(view);
   return panel(view, {
-    id: "config", title: "Configuration in force", anchor: "#configuration",
+    id: "config", title: "Configuration", anchor: "#configuration",
     head: [knobs.length > 0 && `${own.length} of ${plural(knobs.length, "knob")} set`,
       button("reload")],
     more: error && h("p", { class: "error" }, error),

@@ -2,7 +2,7 @@
 
 import { button } from "./actions.js";
 import { h } from "./dom.js";
-import { count, gauge, plural, span, sparkline, when } from "./format.js";
+import { ago, count, gauge, past, plural, span, when } from "./format.js";
 import { panel, playbook, row } from "./panel.js";
 import { HISTORY_MS, blocked } from "./store.js";
 import { playbookOf } from "./verdict.js";
@@ -21,19 +21,8 @@ export function alerts(view) {
   });
 }
 
-function historyOf(view) {
-  const { history } = view.shown;
-  const first = history[0]?.at ?? 0, last = history.at(-1)?.at ?? 0;
-  return { history, reach: span(last - first) };
-}
-
 export function limits(view) {
   const { rateLimitPressure, windowMinutes, generatedAt } = view.shown;
-  const { history, reach } = historyOf(view);
-  const samples = history.map(({ at, blocked: number }) => [at, number]);
-  const now = blocked(view.shown), most = Math.max(0, ...samples.map(([, number]) => number));
-  const label = `Refusals within ${windowMinutes} min, over the last ${reach}:`
-    + ` now ${now}, at most ${most}`;
   const sums = Object.entries(rateLimitPressure?.summary || {}).map(([key, number]) => row(
     `sum-${key}`, key.endsWith(":contention_fallback") ? "warn" : "note", key,
     `${plural(number, "refusal")} in ${windowMinutes} min`));
@@ -44,16 +33,13 @@ export function limits(view) {
       `${span(event.retryAfterMs)}, `, when(event.createdAt, generatedAt)]));
   return panel(view, {
     id: "limits", title: "Rate limits", anchor: "#rate-limit-pressure",
-    head: `${plural(now, "refusal")} in ${windowMinutes} min`,
-    more: [sparkline(samples, HISTORY_MS, label), h("p", { class: "none" },
-      `Refusals within ${windowMinutes} min, over this page's history: ${reach} of`
-      + ` ${HISTORY_MS / 60_000} min; now ${count(now)}, at most ${count(most)}.`)],
+    head: `${plural(blocked(view.shown), "refusal")} in ${windowMinutes} min`,
+    more: past(view.shown.history, "blocked", HISTORY_MS, `Refusals within ${windowMinutes} min`),
     rows: [...sums, ...events], none: "Nobody was refused.",
   });
 }
 
-// A circuit that an operator holds open says so by its state or by a member of its own.
-const isForced = (circuit) => circuit.forced === true || circuit.state === "forced_open";
+const isForced = (circuit) => circuit.state === "forced_open";
 
 export function circuits(view) {
   const { circuits: all = [], config, generatedAt } = view.shown;
@@ -61,16 +47,17 @@ export function circuits(view) {
     const { provider, state, failures, openedAt, retryAfterMs } = circuit;
     const rules = config?.circuits?.[provider], closed = state === "closed";
     const said = [
-      h("b", {}, isForced(circuit) ? "forced open" : state.replace("_", " ")), " ",
-      !closed && retryAfterMs !== null && retryAfterMs !== undefined && !isForced(circuit)
-        && h("span", { class: "countdown" }, `probe in ${span(retryAfterMs)} `),
-      openedAt && [when(openedAt, generatedAt), " "],
-      failures > 0 && `${failures}${rules ? ` of ${rules.threshold}` : ""} failures`,
+      closed ? "closed" : [h("b", {}, state.replace("_", " ")), " "],
+      openedAt && h("time", { datetime: openedAt, title: openedAt },
+        `for ${span(Math.max(0, ago(openedAt, generatedAt)))}`),
+      !closed && typeof retryAfterMs === "number" && !isForced(circuit)
+        && h("span", { class: "countdown" }, `, probe in ${span(retryAfterMs)}`),
+      closed && failures > 0 && `, ${failures} of ${rules?.threshold ?? "?"} failures`,
     ];
     const level = closed ? "good" : state === "half_open" ? "warn" : "bad";
     return row(provider, level, provider, said,
       isForced(circuit) && button("release", provider),
-      !closed && button("reset", provider),
+      !closed && !isForced(circuit) && button("reset", provider),
       !isForced(circuit) && button("force-open", provider));
   });
   const open = all.filter((circuit) => circuit.state !== "closed").length;
@@ -82,22 +69,18 @@ export function circuits(view) {
 
 export function bulkheads(view) {
   const all = Object.entries(view.shown.bulkheads || {});
-  const { history, reach } = historyOf(view);
-  const samples = history.map(({ at, inFlight }) => [at, inFlight]);
-  const most = Math.max(0, ...samples.map(([, number]) => number));
-  const now = samples.at(-1)?.[1] ?? 0;
+  const { history } = view.shown;
   const rows = all.map(([provider, { inFlight, max, waiting }]) => {
     const level = inFlight >= max ? "warn" : "good";
     return row(provider, level, provider, [
-      gauge(inFlight, max, level), h("b", {}, ` ${inFlight}`), ` of ${max} in flight`,
+      gauge(inFlight, max, level),
+      h("span", { class: "figure" }, h("b", {}, inFlight), ` of ${max}`),
       waiting > 0 && `, ${count(waiting)} waiting`,
     ]);
   });
   return panel(view, {
     id: "bulkheads", title: "Bulkheads", anchor: "#bulkhead-saturated", rows,
-    head: `${plural(now, "call")} in flight`,
-    more: [sparkline(samples, HISTORY_MS,
-      `Calls in flight over the last ${reach}: now ${now}, at most ${most}`),
-    h("p", { class: "none" }, `Calls in flight over ${reach}, at most ${most}.`)],
+    head: `${plural(history.at(-1)?.inFlight ?? 0, "call")} in flight`,
+    more: past(history, "inFlight", HISTORY_MS, "Calls in flight"),
   });
 }

@@ -3,26 +3,22 @@
 
 import { button } from "./actions.js";
 import { h } from "./dom.js";
-import { bytes, count, gauge, plural, span, sparkline, when } from "./format.js";
+import { bytes, count, gauge, past, plural, span, when } from "./format.js";
 import { panel, row } from "./panel.js";
 import { HISTORY_MS } from "./store.js";
 
 const NEARLY_FULL = 0.8;
 
-const counts = (byStatus) => Object.entries(byStatus || {})
-  .map(([status, number]) => `${count(number)} ${status}`).join(", ");
-
 export function queue(view) {
   const { toolJobs = {}, history } = view.shown;
-  const samples = history.map(({ at, queued }) => [at, queued]);
-  const most = Math.max(0, ...samples.map(([, number]) => number));
   const rows = Object.entries(toolJobs.byTool || {}).map(([tool, byStatus]) => {
     const { queued = 0, queuedMax = 0, running = 0, runningMax = 0 } =
       toolJobs.pressureByTool?.[tool] || {};
     const level = queued >= queuedMax * NEARLY_FULL && queuedMax > 0 ? "warn" : "good";
     return row(tool, level, tool, [
-      gauge(queued, queuedMax, level), " ", h("b", {}, count(queued)), ` of ${count(queuedMax)}`,
-      ` queued, ${running} of ${runningMax} running, ${count(byStatus.done ?? 0)} done, `,
+      gauge(queued, queuedMax, level),
+      h("b", {}, count(queued)), `/${count(queuedMax)} queued, `, h("b", {}, running),
+      `/${runningMax} running, ${count(byStatus.done ?? 0)} done, `,
       `${count(byStatus.dead ?? 0)} dead`,
     ]);
   });
@@ -30,7 +26,7 @@ export function queue(view) {
     id: "queue", title: "Tool queue", anchor: "#backlog-growing", rows,
     head: [`oldest queued ${span(toolJobs.oldestQueuedAgeMs)}, `,
       `running ${span(toolJobs.oldestRunningAgeMs)}`],
-    more: sparkline(samples, HISTORY_MS, `Calls queued or running, at most ${most}`),
+    more: past(history, "queued", HISTORY_MS, "Calls queued or running"),
     none: "No tool was called yet.",
   });
 }
@@ -38,19 +34,18 @@ export function queue(view) {
 export function inbox(view) {
   const { inbox: section = {}, history } = view.shown;
   const { byStatus = {}, bySource = {}, oldestAgeMs } = section;
-  const samples = history.map(({ at, pending }) => [at, pending]);
   const late = oldestAgeMs > 60_000;
   const level = { pending: late ? "warn" : "good", dead: byStatus.dead ? "note" : "good" };
   const rows = [
     ...Object.entries(byStatus).map(([status, number]) => row(
       `status-${status}`, level[status] || "good", status, h("b", {}, count(number)))),
     ...Object.entries(bySource).map(([source, number]) => row(
-      `source-${source}`, "good", `from ${source}`, h("b", {}, count(number)))),
+      `source-${source}`, "good", source, h("b", {}, count(number)))),
   ];
   return panel(view, {
     id: "inbox", title: "Inbox", anchor: "#oldest-event-age", rows,
     head: `oldest not done ${span(oldestAgeMs)}`,
-    more: sparkline(samples, HISTORY_MS, `Events pending: now ${byStatus.pending ?? 0}`),
+    more: past(history, "pending", HISTORY_MS, "Events pending"), tiles: true,
   });
 }
 
@@ -102,7 +97,7 @@ export function cache(view) {
   return panel(view, {
     id: "cache", title: "Tool cache", anchor: "#cache-misses", rows,
     head: data ? [`${bytes(data.bytes)} of ${bytes(data.maxBytes)}`, share && `, ${share}`]
-      : counts({ results: toolCache.sampledActiveEntries ?? 0 }),
+      : plural(toolCache.sampledActiveEntries ?? 0, "result"),
     more: error && h("p", { class: "error" }, error),
     none: "Nothing is kept.",
   });

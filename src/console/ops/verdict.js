@@ -29,7 +29,9 @@ const NEARLY_FULL = 0.8;
 
 const ORDER = { bad: 0, warn: 1, note: 2 };
 
-const finding = (level, panel, playbook, text) => ({ level, panel, playbook, text });
+// `text` is what is wrong in a few words, `detail` what it means or how it goes on.
+const finding = (level, panel, playbook, text, detail = "") =>
+  ({ level, panel, playbook, text, detail });
 
 // The playbook of an alert's key, `source:bucket:outcome`.
 export function playbookOf(alertKey) {
@@ -73,8 +75,8 @@ function ofActors({ actors, generatedAt }) {
     }
     if (actor.lastPanic && ago(actor.lastPanic.at, generatedAt) < NEWS_MS) {
       const age = span(ago(actor.lastPanic.at, generatedAt));
-      const text = `${actor.name} panicked ${age} ago: ${actor.lastPanic.message}`;
-      found.push(finding("warn", "tree", "#actor-restarts", text));
+      const text = `${actor.name} panicked ${age} ago`;
+      found.push(finding("warn", "tree", "#actor-restarts", text, actor.lastPanic.message));
     }
   }
   return found;
@@ -86,11 +88,11 @@ const VITAL = "openrouter_chat";
 function ofCircuits({ circuits }) {
   return (circuits || []).filter((each) => each.state !== "closed").map((each) => {
     const level = each.provider === VITAL && each.state !== "half_open" ? "bad" : "warn";
-    const wait = each.retryAfterMs ? `, next probe in ${span(each.retryAfterMs)}` : "";
-    const effect = EFFECTS[each.provider] ? `: ${EFFECTS[each.provider]}` : "";
-    const how = each.state.replace("_", " ");
-    const text = `circuit ${each.provider} is ${how}${effect}${wait}`;
-    return finding(level, "circuits", "#circuit-open", text);
+    const wait = each.retryAfterMs ? `next probe in ${span(each.retryAfterMs)}` : "";
+    const next = each.state === "forced_open" ? "until it is released" : wait;
+    const detail = [EFFECTS[each.provider], next].filter(Boolean).join(", ");
+    const text = `circuit ${each.provider} is ${each.state.replace("_", " ")}`;
+    return finding(level, "circuits", "#circuit-open", text, detail);
   });
 }
 
@@ -98,8 +100,9 @@ function ofBulkheads({ bulkheads }) {
   const full = Object.entries(bulkheads || {}).filter(([, row]) => row.inFlight >= row.max);
   return full.map(([provider, row]) => {
     const waiting = row.waiting ? `, ${count(row.waiting)} wait` : "";
-    const text = `bulkhead ${provider} is full: ${row.inFlight} of ${row.max} in flight${waiting}`;
-    return finding("warn", "bulkheads", "#bulkhead-saturated", text);
+    const detail = `${row.inFlight} of ${row.max} in flight${waiting}`;
+    return finding("warn", "bulkheads", "#bulkhead-saturated", `bulkhead ${provider} is full`,
+      detail);
   });
 }
 
@@ -108,9 +111,9 @@ function ofLimits({ rateLimitPressure, windowMinutes, generatedAt }) {
   const since = windowMinutes * 60_000;
   const alerts = recentAlerts.filter((alert) => ago(alert.createdAt, generatedAt) < since);
   const found = alerts.map((alert) => {
-    const text = `alert ${alert.alertKey}: ${count(alert.count)} in ${alert.windowMinutes} min,`
+    const detail = `${count(alert.count)} in ${alert.windowMinutes} min,`
       + ` from ${count(alert.threshold)} on it is raised`;
-    return finding("warn", "alerts", playbookOf(alert.alertKey), text);
+    return finding("warn", "alerts", playbookOf(alert.alertKey), `alert ${alert.alertKey}`, detail);
   });
   for (const [key, number] of Object.entries(summary)) {
     if (number === 0) continue;
