@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 pub use letters::{EventPage, NotRedelivered};
 use sendcat_state::job::{AttemptOutcome, ClaimedJob, EventRow, JobKind, NewJob, QueueRules};
 use sendcat_state::job_queue::{
@@ -198,17 +199,24 @@ pub struct Jobs {
     journal: Journal,
     work: Arc<Notify>,
     waiting: Arc<Mutex<HashMap<TimedId, oneshot::Sender<JobEnd>>>>,
+    /// The longest a worker goes without looking, should a notification get lost.
+    poll: Arc<ArcSwap<Duration>>,
     /// Held while a dead letter is redelivered: two at once must not both find it dead.
     redelivering: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Jobs {
-    pub(crate) fn new(subtree: &Arc<Subtree>, around: &Around, rules: QueueRules) -> Self {
+    pub(crate) fn new(
+        subtree: &Arc<Subtree>,
+        around: &Around,
+        (rules, poll): (QueueRules, Duration),
+    ) -> Self {
         Self {
             queue: Handle::new("job_queue", subtree, around, rules, JobQueue::fresh()),
             journal: around.journal.clone(),
             work: Arc::default(),
             waiting: Arc::default(),
+            poll: Arc::new(ArcSwap::from_pointee(poll)),
             redelivering: Arc::default(),
         }
     }
@@ -286,6 +294,17 @@ impl Jobs {
         if let Some(to) = self.waiters().remove(&id) {
             drop(to.send(end));
         }
+    }
+
+    /// Puts other caps, rules and pauses in force, from the next command on.
+    pub fn set_rules(&self, rules: QueueRules, poll: Duration) {
+        self.queue.set_rules(rules);
+        self.poll.store(Arc::new(poll));
+    }
+
+    /// The longest a worker goes without looking.
+    pub(crate) fn poll(&self) -> Duration {
+        **self.poll.load()
     }
 
     /// Resolves when there may be work.

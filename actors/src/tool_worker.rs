@@ -39,8 +39,6 @@ pub(crate) struct Worker {
     subtree: Arc<Subtree>,
     jobs: Jobs,
     runner: Arc<dyn JobRunner>,
-    /// The longest it goes without asking for work, should a notification get lost.
-    poll: Duration,
     around: Around,
     place: Mutex<Option<Place>>,
     draining: AtomicBool,
@@ -52,7 +50,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(
-        (number, poll): (usize, Duration),
+        number: usize,
         subtree: &Arc<Subtree>,
         around: &Around,
         jobs: &Jobs,
@@ -63,7 +61,6 @@ impl Worker {
             subtree: Arc::clone(subtree),
             jobs: jobs.clone(),
             runner: Arc::clone(runner),
-            poll,
             around: around.clone(),
             place: Mutex::new(None),
             draining: AtomicBool::new(false),
@@ -89,7 +86,8 @@ impl Worker {
                 }
                 Ok(ClaimAnswer::Nothing { due_in }) => {
                     failures = 0;
-                    self.rest(due_in.unwrap_or(self.poll).min(self.poll)).await;
+                    let poll = self.jobs.poll();
+                    self.rest(due_in.unwrap_or(poll).min(poll)).await;
                 }
                 Err(_) => {
                     failures += 1;

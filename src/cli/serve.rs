@@ -17,8 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::backstop::Backstop;
 use crate::chat::tools::Wanted;
-use crate::config::{Config, Fault, Source};
-use crate::http::guard::bearer::Auth;
+use crate::config::{Config, Fault, Live};
 use crate::http::routes;
 use crate::inbox::answers::Appoint;
 use crate::sandbox::Sandbox;
@@ -101,51 +100,50 @@ async fn serve(with_sandbox: bool) -> Result<Ended, ServeError> {
     let clock = Arc::new(SystemClock::start());
     let source = super::source().map_err(ServeError::Config)?;
     let config = Config::load(&source).map_err(ServeError::Config)?;
-    let (config, sandbox) = if with_sandbox {
-        let (config, sandbox) = sandboxed::start(source, &config, clock.clone()).await?;
-        (config, Some(sandbox))
+    let (live, sandbox) = if with_sandbox {
+        let (live, sandbox) = sandboxed::start(source, &config, clock.clone()).await?;
+        (live, Some(sandbox))
     } else {
-        (config, None)
+        (Live::new(config, Box::new(super::source)), None)
     };
     let format = if std::io::stderr().is_terminal() { LogFormat::Pretty } else { LogFormat::Json };
     // The sandbox's own ingest is for drills, not for what goes wrong in this process.
+    let config = live.now();
     let dsn = config.ops.sentry_dsn.as_ref().filter(|_| !with_sandbox);
     let _telemetry = telemetry::start("info", format, dsn);
-    serve_as_told(config, sandbox, clock).await
+    serve_as_told(live, sandbox, clock).await
 }
 
 #[expect(clippy::print_stdout, reason = "the one line that INTERFACE.md §1 promises")]
 async fn serve_as_told(
-    config: Config,
+    live: Live,
     sandbox: Option<Sandbox>,
     clock: Arc<SystemClock>,
 ) -> Result<Ended, ServeError> {
     let mut signals = drain::Signals::listen().map_err(ServeError::Signals)?;
     let wanted = Wanted::default();
     let (appoint, answering) = Appoint::later();
-    let (tree, root, mailboxes) = wiring::tree(&config, clock.clone(), &wanted, answering).await?;
-    wiring::arm_faults(&tree, config.faults.as_deref()).map_err(ServeError::Faults)?;
+    let (tree, root, mailboxes) = wiring::tree(&live, clock.clone(), &wanted, answering).await?;
+    wiring::arm_faults(&tree, live.now().faults.as_deref()).map_err(ServeError::Faults)?;
     let backstop = Backstop::behind(Arc::clone(tree.beat()));
     let supervised = actix::spawn(root.run());
     let stop = CancellationToken::new();
-    let auth = Auth::new(&config.auth);
-    let token = sandbox.as_ref().and_then(|_| auth.mint(clock.wall()).ok());
-    let token = token.map(|session| session.token);
-    let shared = wiring::shared(config, tree, auth, token.clone());
+    let shared = wiring::shared(live, tree, sandbox.as_ref().map(|_| clock.wall()));
+    signals.reload_on_hangup(&shared);
     let engines = wiring::Engines::new(&shared, &stop, wanted, mailboxes).await;
     engines.begin(&stop, &appoint)?;
-    let address = shared.config.bind;
+    let address = shared.config().bind;
     let of_workers = Arc::clone(&shared);
     let app = move || {
         let worker = wiring::worker(&of_workers, &engines);
         App::new().configure(|app| routes::configure(app, worker))
     };
     let server = HttpServer::new(app)
-        .workers(shared.config.workers)
+        .workers(shared.config().workers)
         .tcp_nodelay(true)
         .h1_allow_half_closed(false)
         .disable_signals()
-        .shutdown_timeout(drain::server_patience(&shared.config).as_secs())
+        .shutdown_timeout(drain::server_patience(&shared.config()).as_secs())
         .bind(address)
         .map_err(|cause| ServeError::Bind { address, cause })?;
     let bound = server.addrs().first().copied().unwrap_or(address);
@@ -153,8 +151,8 @@ async fn serve_as_told(
     let handle = server.handle();
     let serving = actix::spawn(server);
     wiring::until_started(&shared).await;
-    if let (Some(sandbox), Some(token)) = (&sandbox, &token) {
-        sandboxed::announce(&shared.config, sandbox, token, bound);
+    if let (Some(sandbox), Some(token)) = (&sandbox, &shared.page_token) {
+        sandboxed::announce(&shared.config(), sandbox, token, bound);
     }
     println!("listening on http://{bound}");
     let ended = tokio::select! {
@@ -174,12 +172,4 @@ async fn serve_as_told(
         sandbox.stop().await;
     }
     ended
-}
-
-/// The sources of a configuration with the sandbox's values beneath them.
-fn beneath(
-    source: Source,
-    values: impl IntoIterator<Item = (String, String)>,
-) -> Result<Config, ServeError> {
-    Config::load(&source.with_defaults(values)).map_err(ServeError::Config)
 }

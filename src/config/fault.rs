@@ -20,6 +20,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// The sources could not be read at all.
+    pub fn unread() -> Self {
+        Self::bare("SENDCAT_CONFIG", "the configuration could not be read")
+    }
+
     /// A fault of a value that may be shown.
     pub(super) fn new(knob: &str, value: &str, why: &str) -> Self {
         Self { value: Some(shown(value)), ..Self::bare(knob, why) }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sendcat_state::job::{JobRules, PartitionRules};
 use sendcat_state::tool_cache::CacheRules;
 
 /// The largest body of a chat request, in bytes.
@@ -72,3 +73,15 @@ pub const EVENT_DEDUPE: Duration = Duration::from_secs(5);
 pub const EVENT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Over how long `ALERT_THRESHOLD` counts.
 pub const ALERT_WINDOW: Duration = Duration::from_secs(5 * 60);
+
+/// What holds for accepted events; the knobs leave it to us (INTERFACE.md §4, PRIMITIVES.md §4).
+pub const INBOX_PARTITION: PartitionRules = PartitionRules { queued_max: 100_000, running_max: 8 };
+
+/// The same for each of them.
+pub const INBOX_JOB: JobRules = JobRules {
+    lease: Duration::from_secs(60),
+    max_attempts: 8,
+    retry_base: Duration::from_secs(1),
+    retry_cap: Duration::from_secs(300),
+    ttl: None,
+};

@@ -14,6 +14,7 @@ pub mod fixed;
 pub mod kind;
 pub mod knobs;
 mod listing;
+mod live;
 mod providers;
 mod rows;
 mod secret;
@@ -28,11 +29,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 use sendcat_state::bulkhead::BulkheadRules;
 use sendcat_state::circuit_breaker::CircuitRules;
+use sendcat_state::job::{JobKind, QueueRules};
 use sendcat_state::key::{Bucket, PerProvider, ProviderId};
 use sendcat_state::rate_window::Limit;
 
 pub use fault::Fault;
 pub use listing::{Listing, ListingRow, markdown};
+pub use live::{Live, Reloaded, Reread};
 pub use providers::{
     Ebay, Google, Keyed, Openrouter, Providers, Resend, Scheme, WebhookSource, Whatsapp,
 };
@@ -97,6 +100,8 @@ pub struct Config {
     circuits: PerProvider<CircuitRules>,
     bulkheads: PerProvider<BulkheadRules>,
     listing: Listing,
+    /// What all of it was made from, for a reload to begin with.
+    settled: Settled,
 }
 
 impl Config {
@@ -106,17 +111,25 @@ impl Config {
     /// Every [`Fault`] there is, one line each: names that no knob has, values out of range,
     /// webhook sources without a secret.
     pub fn load(source: &Source) -> Result<Self, Vec<Fault>> {
+        Self::settle(source).map(Self::of)
+    }
+
+    fn settle(source: &Source) -> Result<Settled, Vec<Fault>> {
         let mut settled = Settled::of(source)?;
         if let Value::List(pairs) = settled.0["WEBHOOK_SOURCES"].value.clone() {
             settled.0.extend(providers::settle_source_secrets(source, &pairs)?);
         }
-        let listing = Listing::of(&settled);
-        let config = Self::take(&mut settled, listing);
-        debug_assert!(settled.0.is_empty(), "nobody reads {:?}", settled.0.keys());
-        Ok(config)
+        Ok(settled)
     }
 
-    fn take(from: &mut Settled, listing: Listing) -> Self {
+    fn of(settled: Settled) -> Self {
+        let mut left = settled.clone();
+        let config = Self::take(&mut left, settled);
+        debug_assert!(left.0.is_empty(), "nobody reads {:?}", left.0.keys());
+        config
+    }
+
+    fn take(from: &mut Settled, settled: Settled) -> Self {
         Self {
             bind: from.address("SENDCAT_BIND"),
             data_dir: from.path("SENDCAT_DATA_DIR").expect("the data directory has a default"),
@@ -144,7 +157,8 @@ impl Config {
             limits: Bucket::ALL.iter().map(|&bucket| take_limit(from, bucket)).collect(),
             circuits: PerProvider::new(|each| take_circuit(from, each)),
             bulkheads: PerProvider::new(|each| take_bulkhead(from, each)),
-            listing,
+            listing: Listing::of(&settled),
+            settled,
         }
     }
 
@@ -161,6 +175,19 @@ impl Config {
     /// How many calls to a provider may be in flight.
     pub fn bulkhead(&self, provider: ProviderId) -> BulkheadRules {
         *self.bulkheads.of(provider)
+    }
+
+    /// Caps and rules of everything that is queued.
+    pub fn queue_rules(&self) -> QueueRules {
+        let rules = |kind: JobKind| match kind {
+            JobKind::Tool(tool) => (self.tool_jobs.partition(tool), self.tool_jobs.rules),
+            JobKind::Inbox(_) => (fixed::INBOX_PARTITION, fixed::INBOX_JOB),
+        };
+        let mut kinds = [(fixed::INBOX_PARTITION, fixed::INBOX_JOB); JobKind::COUNT];
+        for kind in JobKind::all() {
+            kinds[kind.index()] = rules(kind);
+        }
+        QueueRules { kinds, claim_scan: self.tool_jobs.claim_scan }
     }
 
     /// How long one call to a provider may take, retries included. A chat answer has clocks of

@@ -4,6 +4,7 @@
 //! - A settled set holds a value of the knob's kind for every knob of the table.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,7 +26,15 @@ pub(super) struct Settlement {
 }
 
 /// All values in force, by name.
+#[derive(Clone)]
 pub(super) struct Settled(pub(super) BTreeMap<String, Settlement>);
+
+/// Names alone: secrets stand among the values.
+impl fmt::Debug for Settled {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Settled {
     /// Settles every knob of the table.

@@ -4,6 +4,7 @@
 //! added, never renamed (INTERFACE.md §5).
 
 mod cache;
+mod config;
 mod control;
 mod inbox;
 mod snapshot;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use cache::*;
+pub use config::*;
 pub use control::*;
 pub use inbox::*;
 pub use snapshot::*;

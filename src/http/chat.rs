@@ -108,7 +108,7 @@ fn refused(call: &Call, refusal: ChatRefusal) -> Refusal {
     }
     if code == ErrorCode::Overloaded {
         let provider = ProviderId::OpenrouterChat;
-        let calls = call.shared().config.bulkhead(provider).capacity as u64;
+        let calls = call.shared().config().bulkhead(provider).capacity as u64;
         let name = PolicyName::new(provider.as_str()).expect("a provider's name is a policy's");
         refused = refused.hitting(Quota::Concurrent { name, calls });
     }

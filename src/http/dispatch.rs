@@ -127,14 +127,14 @@ pub async fn dispatch(
     });
     respond::add_fields(&mut response, [(headers::REQUEST_ID, request_id)]);
     let cors = routes.iter().any(Route::is_for_pages);
-    guard::origin::add_fields(&head, &shared.config, cors, &mut response);
+    guard::origin::add_fields(&head, &shared.config(), cors, &mut response);
     response
 }
 
 /// The answer that a refusal is.
 fn refused(head: &HttpRequest, path: &str, refusal: &Refusal, shared: &Shared) -> HttpResponse {
-    let instead = gmail::in_place_of(path, refusal.code(), &shared.config);
-    instead.unwrap_or_else(|| respond::refuse(head, refusal, shared.config.rate_limit_style))
+    let instead = gmail::in_place_of(path, refusal.code(), &shared.config());
+    instead.unwrap_or_else(|| respond::refuse(head, refusal, shared.config().rate_limit_style))
 }
 
 /// The trace that the caller names, or a new one.
@@ -160,11 +160,11 @@ async fn answer(
     if worker.shared.is_draining() && first.path.starts_with("/api/") {
         return Err(ErrorCode::Overloaded.into());
     }
-    let client = guard::client_ip::of(&request, &worker.shared.config.trusted_proxies);
+    let client = guard::client_ip::of(&request, &worker.shared.config().trusted_proxies);
     let mut call =
         Call { request, worker, trace, client, caller: None, body: Bytes::new(), quota: None };
     if method == Method::OPTIONS && first.is_for_pages() {
-        return Ok(guard::origin::preflight(&call.request, &call.shared().config, routes));
+        return Ok(guard::origin::preflight(&call.request, &call.shared().config(), routes));
     }
     let route = routes.iter().find(|route| route.method == method.as_str());
     let guards = route.unwrap_or(first).guards;
@@ -181,7 +181,7 @@ async fn answer(
     if route.path != FAULTS_PATH {
         call.shared().faults.strike(Step::Decide);
     }
-    let style = call.shared().config.rate_limit_style;
+    let style = call.shared().config().rate_limit_style;
     let quota = call.quota.clone();
     let mut response = (route.handler)(call).await?;
     if let Some(quota) = quota {

@@ -26,7 +26,7 @@ const MAX_ERROR_BYTES: usize = 256;
 /// Accepts a push of somebody who may. One that cannot be read is refused, and put among the dead
 /// letters when it has come too often: Pub/Sub would send it for days.
 pub(super) async fn push(call: Call) -> Result<HttpResponse, Refusal> {
-    let google = &call.shared().config.providers.google;
+    let google = &call.shared().config().providers.google;
     let shared = call.query("token");
     let bearer = bearer::token_of(call.field("authorization"));
     let keys = call.worker.push_keys.as_deref();
@@ -85,7 +85,7 @@ fn unavailable(trouble: Trouble) -> Refusal {
 /// Where the caller's browser goes to connect a mailbox.
 pub(super) async fn connect(call: Call) -> Result<HttpResponse, Refusal> {
     let owner = call.caller()?.owner();
-    let redirect = call.shared().config.providers.google.redirect_url.clone();
+    let redirect = call.shared().config().providers.google.redirect_url.clone();
     let redirect = redirect.unwrap_or_else(|| {
         let host = call.field("host").unwrap_or_default();
         format!("http://{host}{CALLBACK}")
@@ -104,7 +104,7 @@ pub(super) async fn callback(call: Call) -> Result<HttpResponse, Refusal> {
         Some(comeback) => call.worker.mailboxes.comes_back(comeback).await,
         None => Landed::Failed,
     };
-    Ok(redirect(&call.shared().config, landed))
+    Ok(redirect(&call.shared().config(), landed))
 }
 
 /// What stands in place of a refusal where a browser is on its way: too much is going on, or

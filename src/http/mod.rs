@@ -12,6 +12,7 @@ pub mod health;
 pub mod openapi;
 pub mod ops;
 pub mod ops_cache;
+pub mod ops_config;
 pub mod ops_feed;
 pub mod ops_guards;
 pub mod ops_inbox;
@@ -38,7 +39,7 @@ use sendcat_actors::faults::FaultBoard;
 use sendcat_actors::tree::Tree;
 
 use crate::chat::engine::Engine;
-use crate::config::Config;
+use crate::config::{Config, Live};
 use crate::inbox::Inbox;
 use crate::inbox::gmail::Mailboxes;
 use guard::bearer::Auth;
@@ -47,8 +48,8 @@ use ops_feed::OpsFeed;
 
 /// What every HTTP worker shares.
 pub struct Shared {
-    /// Every knob.
-    pub config: Config,
+    /// Every knob, as last reloaded.
+    pub live: Live,
     /// Every concern's handle.
     pub tree: Tree,
     /// Accepts events.
@@ -66,6 +67,11 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Every knob with the value in force now.
+    pub fn config(&self) -> Arc<Config> {
+        self.live.now()
+    }
+
     /// Whether the process takes no new work.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)

@@ -70,6 +70,6 @@ pub(super) fn section(shared: &Shared) -> ops::ToolCacheSection {
 
 /// The namespaces that new results go to.
 fn in_force(shared: &Shared) -> impl Iterator<Item = String> + use<'_> {
-    let cache = &shared.config.tool_cache;
-    ToolKind::ALL.iter().map(|tool| namespace(*tool, cache.space(*tool).0))
+    let config = shared.config();
+    ToolKind::ALL.iter().map(move |tool| namespace(*tool, config.tool_cache.space(*tool).0))
 }

@@ -91,7 +91,7 @@ pub(super) async fn explain(call: Call) -> Result<HttpResponse, Refusal> {
     let bucket = bucket.ok_or_else(|| wrong("bucket", bucket_names()))?;
     let asked = call.query("key").unwrap_or_default();
     let key = key_of(bucket, &asked).ok_or_else(|| wrong("key", KEYS))?;
-    let limit = shared.config.limit(bucket);
+    let limit = shared.config().limit(bucket);
     let explained = shared.tree.limiter.explain(key, limit).await;
     let explained = explained.map_err(|error| unanswered(&error))?;
     let left = limit.calls.saturating_sub(explained.used);

@@ -98,7 +98,7 @@ pub(super) async fn redeliver(call: Call) -> Result<HttpResponse, Refusal> {
 
 /// Where the page begins, and how many rows it has.
 fn page_of(call: &Call) -> Result<(Option<TimedId>, usize), Refusal> {
-    let limit = limit_of(call, call.shared().config.ops.max_rows_per_section, MOST_ROWS)?;
+    let limit = limit_of(call, call.shared().config().ops.max_rows_per_section, MOST_ROWS)?;
     let beyond = match call.query("cursor") {
         None => None,
         Some(cursor) => {

@@ -23,7 +23,7 @@ const MOST_LOOKED_AT: usize = 10_000;
 /// Tool calls that wait or run, oldest first.
 pub(super) async fn jobs(call: Call) -> Result<HttpResponse, Refusal> {
     let shared = call.shared();
-    let limit = limit_of(&call, shared.config.ops.max_rows_per_section, MOST_ROWS)?;
+    let limit = limit_of(&call, shared.config().ops.max_rows_per_section, MOST_ROWS)?;
     let tools = match call.query("tool") {
         None => ToolKind::ALL.to_vec(),
         Some(name) => vec![ToolKind::from_name(&name).ok_or_else(|| wrong("tool", tool_names()))?],
@@ -65,7 +65,7 @@ fn tool_names() -> String {
 /// The newest claims of a scope, and how often each came again.
 pub(super) async fn claims(call: Call) -> Result<HttpResponse, Refusal> {
     let shared = call.shared();
-    let limit = limit_of(&call, shared.config.ops.max_rows_per_section, MOST_ROWS)?;
+    let limit = limit_of(&call, shared.config().ops.max_rows_per_section, MOST_ROWS)?;
     let scope = call.path("scope");
     let recent = shared.tree.claims.recent(scope).await;
     let (ScopeCount { keys, duplicates }, claims) = recent.map_err(|error| unanswered(&error))?;

@@ -27,7 +27,7 @@ const MOST_MINUTES: u64 = 24 * 60;
 pub(super) async fn get(call: Call) -> Result<HttpResponse, Refusal> {
     let shared = call.shared();
     let window_minutes = match call.query("windowMinutes") {
-        None => shared.config.ops.default_window_minutes,
+        None => shared.config().ops.default_window_minutes,
         Some(text) => {
             let minutes = text.parse().ok().filter(|minutes| (1..=MOST_MINUTES).contains(minutes));
             minutes.ok_or_else(|| {
@@ -35,7 +35,7 @@ pub(super) async fn get(call: Call) -> Result<HttpResponse, Refusal> {
             })?
         }
     };
-    limit_of(&call, shared.config.ops.max_rows_per_section, 1000)?;
+    limit_of(&call, shared.config().ops.max_rows_per_section, 1000)?;
     Ok(respond::json(&taken(shared, window_minutes)))
 }
 
@@ -46,13 +46,13 @@ pub(super) fn taken(shared: &Shared, window_minutes: u64) -> Snapshot {
     Snapshot {
         generated_at: now(shared),
         window_minutes,
-        config: rules(&shared.config),
+        config: rules(&shared.config()),
         rate_limit_pressure: ops::RateLimitPressure::default(),
         circuits: circuits(shared, at),
         bulkheads: bulkheads(shared),
         replay_protection: replay_protection(shared),
         tool_cache: ops_cache::section(shared),
-        tool_jobs: tool_jobs(&shared.config, &queue, at),
+        tool_jobs: tool_jobs(&shared.config(), &queue, at),
         inbox: inbox(&queue, at),
         actors: actor_rows(shared),
     }
@@ -134,7 +134,7 @@ pub(super) fn circuits(shared: &Shared, at: Timestamp) -> Vec<ops::CircuitRow> {
 fn bulkheads(shared: &Shared) -> BTreeMap<String, ops::BulkheadRow> {
     let row = |(provider, bulkhead): (ProviderId, &Handle<Bulkhead>)| {
         let view = bulkhead.view();
-        let rules = shared.config.bulkhead(provider);
+        let rules = shared.config().bulkhead(provider);
         let row = ops::BulkheadRow {
             in_flight: view.leases.len() as u64,
             max: rules.capacity as u64,

@@ -88,7 +88,7 @@ impl Reader {
 
 /// The snapshot as `/ops/snapshot` has it, and the process.
 fn taken(shared: &Shared) -> Sections {
-    let window_minutes = shared.config.ops.default_window_minutes;
+    let window_minutes = shared.config().ops.default_window_minutes;
     let snapshot = ops_snapshot::taken(shared, window_minutes);
     let (status, reasons) = health::readiness(shared);
     let process = ops::ProcessSection {

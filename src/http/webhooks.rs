@@ -18,7 +18,7 @@ use crate::inbox::generic::{self, Signed};
 
 /// Accepts a signed delivery once.
 pub(super) async fn post(call: Call) -> Result<HttpResponse, Refusal> {
-    let sources = &call.shared().config.webhook_sources;
+    let sources = &call.shared().config().webhook_sources;
     let source = sources.iter().find(|source| source.name == call.path("source"));
     let source = source.ok_or_else(|| Refusal::from(ErrorCode::NotFound))?;
     let id = verify(source, &call).map_err(|fault| {

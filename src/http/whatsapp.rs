@@ -12,7 +12,7 @@ use crate::inbox::{self, Accepted, NotAccepted};
 
 /// Answers the challenge to whoever knows the token (WEBHOOKS.md §1.1).
 pub(super) async fn verify(call: Call) -> Result<HttpResponse, Refusal> {
-    let tokens = &call.shared().config.providers.whatsapp.verify_tokens;
+    let tokens = &call.shared().config().providers.whatsapp.verify_tokens;
     let query = call.request.query_string();
     let verification = whatsapp::Verification::read(query);
     let challenge = verification.and_then(|it| it.challenge(tokens).map(str::to_owned));
@@ -26,7 +26,7 @@ pub(super) async fn verify(call: Call) -> Result<HttpResponse, Refusal> {
 
 /// Accepts a signed delivery, each of its elements once.
 pub(super) async fn post(call: Call) -> Result<HttpResponse, Refusal> {
-    let secrets = &call.shared().config.providers.whatsapp.app_secrets;
+    let secrets = &call.shared().config().providers.whatsapp.app_secrets;
     let signed = call.field(headers::HUB_SIGNATURE);
     signature::verify_meta(secrets, signed, &call.body)
         .map_err(|_| Refusal::from(ErrorCode::Forbidden))?;

@@ -16,7 +16,9 @@ use sendcat::http::routes::{Guard, ROUTES, Route};
 use serde_json::json;
 
 use failing::{with_a_failing_model, without_keys};
-use operators::{REDELIVER, STREAM, once_it_is_done, once_too_often, without_its_actor};
+use operators::{
+    REDELIVER, RELOAD, STREAM, from_a_bad_file, once_it_is_done, once_too_often, without_its_actor,
+};
 use world::{World, good_body, path_of};
 
 use crate::records::with_full_owner;
@@ -63,6 +65,7 @@ ways! {
     Slow: a_body_that_does_not_come_is_timed_out by too_slowly;
     NoJson: what_is_not_json_is_invalid by without_json;
     Shape: what_has_another_shape_is_invalid by in_another_shape;
+    File: a_file_that_makes_no_sense_is_refused by from_a_bad_file;
     Unknown: what_is_not_there_is_not_found by for_what_is_not_there;
     Over: what_is_over_cannot_be_stopped by once_it_is_over;
     Deaf: an_actor_that_gives_no_answer_is_overloaded by without_its_actor;
@@ -95,6 +98,7 @@ fn way_of((route, code): &Wanted) -> Option<Way> {
         Code::PayloadTooLarge => Way::Large,
         Code::RequestTimeout => Way::Slow,
         Code::InvalidJson => Way::NoJson,
+        Code::InvalidRequest if route.path == RELOAD => Way::File,
         Code::InvalidRequest => Way::Shape,
         Code::Misconfigured => Way::NothingSet,
         Code::NotFound if route.path.starts_with("/ops") || route.path == "/" => Way::NothingSet,

@@ -108,7 +108,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "sendcat_state",
             &["bulkhead", "circuit_breaker", "job", "key", "rate_window", "store", "tool_cache"],
         )],
-        packages: &["ipnet", "serde", "serde_json", "thiserror", "toml"],
+        packages: &["arc_swap", "ipnet", "serde", "serde_json", "thiserror", "toml"],
     },
     Room {
         folder: "src/upstream/",

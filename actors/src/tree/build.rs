@@ -57,7 +57,7 @@ impl Build {
         let bulkheads =
             Bulkheads::new(&guards, &around, options.bulkhead, |name| take(&mut saved, name));
         let claims = Idempotency::new(&replay, &around, self.read_one("idempotency").await?);
-        let jobs = Jobs::new(&tools, &around, options.jobs);
+        let jobs = Jobs::new(&tools, &around, (options.jobs, options.poll));
         let cache = Cache::new(&tools, &around, options.cache, self.read_one("tool_cache").await?);
         let answers = Answers::new(&answering, &around);
         let clock = around.clock.clone();
@@ -69,7 +69,7 @@ impl Build {
             journal: &journal,
             clock: &clock,
         });
-        let worker = |number| Worker::new((number, options.poll), &tools, &around, &jobs, &runner);
+        let worker = |number| Worker::new(number, &tools, &around, &jobs, &runner);
         let workers = (0..options.workers).map(worker);
 
         let shards = limiter.shards().iter().map(|shard| shard.supervised()).collect();

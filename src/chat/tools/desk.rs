@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use sendcat_actors::chance;
 use sendcat_actors::clock::SharedClock;
@@ -23,22 +22,11 @@ use super::flight::{Boarding, Flights};
 use super::runner::Found;
 use super::wanted::Wanted;
 use super::{TOOLS, ToolRow, words};
-use crate::config;
+use crate::config::Live;
 use crate::contract::ui_stream::Json;
 
 /// What a call comes to: a result, or words for the model.
 pub type Outcome = Result<Json, String>;
-
-/// Bounds of the tools of an answer.
-#[derive(Clone, Debug)]
-pub struct DeskRules {
-    /// How long an answer waits for a tool.
-    pub wait: Duration,
-    /// Calls that one answer may queue.
-    pub max_per_run: u32,
-    /// For how long and under which names results are kept.
-    pub cache: config::ToolCache,
-}
 
 /// Where all turns hand their calls in.
 pub struct Desk {
@@ -50,8 +38,8 @@ pub struct Desk {
     pub cache: Cache,
     /// The time.
     pub clock: SharedClock,
-    /// The bounds.
-    pub rules: DeskRules,
+    /// Where the bounds are.
+    pub live: Live,
     flights: Flights<Outcome>,
 }
 
@@ -61,9 +49,9 @@ impl Desk {
         (jobs, cache): (Jobs, Cache),
         wanted: Wanted,
         clock: SharedClock,
-        rules: DeskRules,
+        live: Live,
     ) -> Self {
-        Self { jobs, wanted, cache, clock, rules, flights: Flights::default() }
+        Self { jobs, wanted, cache, clock, live, flights: Flights::default() }
     }
 }
 
@@ -96,8 +84,9 @@ impl Errands {
         let row = TOOLS.iter().find(|row| row.kind.as_str() == name);
         let row = row.ok_or_else(|| "There is no such tool.".to_owned())?;
         let asked = Arguments::read(row.takes, input.as_str())?;
-        let key = asked.key(row.kind, self.desk.rules.cache.space(row.kind).0);
-        let wait = self.desk.rules.wait;
+        let config = self.desk.live.now();
+        let key = asked.key(row.kind, config.tool_cache.space(row.kind).0);
+        let wait = config.tool_jobs.wait;
         loop {
             match self.desk.flights.board(&key) {
                 Boarding::Follow(follower) => {
@@ -136,7 +125,7 @@ impl Errands {
             },
             Cached::Miss(fill) => fill,
         };
-        let most = self.desk.rules.max_per_run;
+        let most = self.desk.live.now().tool_jobs.max_per_run;
         if self.queued.fetch_add(1, Ordering::Relaxed) >= most {
             return Brought::ForOne(words::spent(most));
         }
@@ -145,7 +134,8 @@ impl Errands {
             Err(words) => return Brought::ForAll(Err(words)),
         };
         if let Some(fill) = fill.filter(|_| found.complete) {
-            let (key, ttl) = (key.clone(), self.desk.rules.cache.space(row.kind).1);
+            let ttl = self.desk.live.now().tool_cache.space(row.kind).1;
+            let key = key.clone();
             let value = found.output.as_str().to_owned();
             self.desk.cache.put(NewResult { key, fill, value, ttl }).await;
         }
@@ -159,7 +149,8 @@ impl Errands {
         asked: &Arguments,
         progress: &impl Fn(Json),
     ) -> Result<Found, String> {
-        let Desk { jobs, wanted, clock, rules, .. } = self.desk.as_ref();
+        let Desk { jobs, wanted, clock, live, .. } = self.desk.as_ref();
+        let wait = live.now().tool_jobs.wait;
         let id = chance::id(clock.now());
         let (_waiting, mut told) = wanted.wait_for(id);
         let payload = serde_json::to_string(asked).expect("texts and finite numbers");
@@ -174,7 +165,7 @@ impl Errands {
             progress(found.clone());
             first = Some(Found { output: found, complete: false });
         };
-        let running = jobs.run(job, rules.wait);
+        let running = jobs.run(job, wait);
         tokio::pin!(running);
         let ended = loop {
             tokio::select! {
@@ -192,7 +183,7 @@ impl Errands {
             }
             Ok(JobEnd::GivenUp(words)) => first.ok_or(words),
             Err(NoResult::Saturated(kind)) => Err(words::saturated(kind.as_str())),
-            Err(NoResult::Late) => first.ok_or_else(|| words::late(rules.wait)),
+            Err(NoResult::Late) => first.ok_or_else(|| words::late(wait)),
             Err(NoResult::Unavailable(error)) => {
                 failure::failed(Concern::ToolEnqueue, error);
                 Err(words::UNAVAILABLE.to_owned())

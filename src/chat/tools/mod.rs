@@ -22,7 +22,7 @@ use crate::contract::ui_stream::Json;
 use crate::upstream::openrouter::Tool;
 
 use arguments::Takes;
-pub use desk::{Desk, DeskRules, Errands, Outcome};
+pub use desk::{Desk, Errands, Outcome};
 pub use runner::ToolRunner;
 pub use wanted::Wanted;
 

@@ -1,7 +1,7 @@
 //! The workers' side: runs an attempt at a queued tool, and says what came of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sendcat_actors::clock::SharedClock;
@@ -15,7 +15,7 @@ use super::arguments::Arguments;
 use super::shops::{Search, Shops};
 use super::wanted::Wanted;
 use super::{global, products, web, words};
-use crate::config::{Config, Keyed, ToolJobs};
+use crate::config::{Keyed, Live, ToolJobs};
 use crate::contract::function::{FunctionError, INVALID_ARGS};
 use crate::contract::ui_stream::Json;
 use crate::upstream::call::Upstream;
@@ -41,16 +41,17 @@ pub struct ToolRunner {
     wanted: Wanted,
     /// Places of all tools together.
     places: Semaphore,
-    /// How long a silent call keeps its place.
-    place_lease: Duration,
-    /// How long a search of several shops may take.
-    budget: Duration,
+    /// How many there are.
+    placed: Mutex<usize>,
+    /// Where the bounds are.
+    live: Live,
 }
 
 impl ToolRunner {
     /// A runner whose calls go that way, for turns that say in `wanted` what they wait for.
-    pub fn new(upstream: Upstream, config: &Config, clock: SharedClock, wanted: Wanted) -> Self {
-        let (providers, jobs) = (&config.providers, &config.tool_jobs);
+    pub fn new(upstream: Upstream, live: Live, clock: SharedClock, wanted: Wanted) -> Self {
+        let config = live.now();
+        let (providers, placed) = (&config.providers, places_of(&config.tool_jobs));
         let shops = Shops {
             serper: providers.serper.clone(),
             serpapi: providers.serpapi.clone(),
@@ -64,27 +65,42 @@ impl ToolRunner {
             web_deadline: config.deadline(ProviderId::SerperSearch),
             shops,
             wanted,
-            places: Semaphore::new(jobs.running_max.min(Semaphore::MAX_PERMITS)),
-            place_lease: jobs.running_lease,
-            budget: budget(jobs),
+            places: Semaphore::new(placed),
+            placed: Mutex::new(placed),
+            live,
         }
     }
 
     /// Runs one attempt at a queued tool with these arguments, for as long as its turn waits.
     pub async fn run(self: Arc<Self>, id: TimedId, tool: ToolKind, input: String) -> Attempt {
+        let config = self.live.now();
+        let place_lease = config.tool_jobs.running_lease;
+        self.place(places_of(&config.tool_jobs));
         let attempt = async {
             let _place = self.places.acquire().await.expect("it is never closed");
-            tokio::time::timeout(self.place_lease, self.attempt(id, tool, &input)).await
+            tokio::time::timeout(place_lease, self.attempt(id, tool, &input)).await
         };
         tokio::select! {
             attempt = attempt => attempt.unwrap_or_else(|_| {
-                let error = words::late(self.place_lease);
+                let error = words::late(place_lease);
                 of(AttemptOutcome::Dead { error })
             }),
             () = self.wanted.no_longer(id) => {
                 let error = "the turn that waited for it is over".to_owned();
                 of(AttemptOutcome::Dead { error })
             }
+        }
+    }
+
+    /// Has as many places as a reload wants; those that are taken are done without when they come
+    /// free and somebody asks again.
+    fn place(&self, wanted: usize) {
+        let mut placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        if wanted > *placed {
+            self.places.add_permits(wanted - *placed);
+            *placed = wanted;
+        } else {
+            *placed -= self.places.forget_permits(*placed - wanted);
         }
     }
 
@@ -107,7 +123,7 @@ impl ToolRunner {
         let found = match places {
             None => web::run(upstream, &self.web, &asked, self.web_deadline).await,
             Some(places) => {
-                let budget = self.budget;
+                let budget = budget(&self.live.now().tool_jobs);
                 let search = Search { upstream, places, asked: &asked, holder, budget };
                 self.shops.search(search, tell).await
             }
@@ -125,6 +141,11 @@ impl ToolRunner {
             Err(error) => of(outcome_of(&error)),
         }
     }
+}
+
+/// Calls that may run at once, all tools together.
+fn places_of(jobs: &ToolJobs) -> usize {
+    jobs.running_max.min(Semaphore::MAX_PERMITS)
 }
 
 /// A little less than the turn waits: what was found must still reach it.

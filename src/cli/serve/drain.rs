@@ -5,6 +5,7 @@
 //! the process at once with 130.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::http::Shared;
+use crate::http::{Shared, ops_config};
 
 /// What the actors get to finish and save, after the answers had theirs.
 const ACTORS_DEADLINE: Duration = Duration::from_secs(5);
@@ -29,6 +30,8 @@ const EXIT_INTERRUPTED: i32 = 130;
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Taken by [`Self::reload_on_hangup`].
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -36,7 +39,20 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: Some(signal(SignalKind::hangup())?),
         })
+    }
+
+    /// From now on a hangup reads the configuration again.
+    pub(super) fn reload_on_hangup(&mut self, shared: &Arc<Shared>) {
+        let Some(mut hangup) = self.hangup.take() else { return };
+        let shared = Arc::clone(shared);
+        actix::spawn(async move {
+            while hangup.recv().await.is_some() {
+                // What came of it is in the log.
+                drop(ops_config::reload_all(&shared, "SIGHUP").await);
+            }
+        });
     }
 
     /// Resolves with the next signal.
@@ -78,11 +94,11 @@ async fn in_order(
 ) -> Result<(), Overran> {
     tracing::info!("draining");
     shared.draining.store(true, Ordering::Release);
-    tokio::time::sleep(shared.config.lame_duck).await;
+    tokio::time::sleep(shared.config().lame_duck).await;
     // Shards on HTTP workers save now: their threads end with the server.
     let shards = shared.tree.drain_shards(ACTORS_DEADLINE).await;
     let out_of_time = async {
-        tokio::time::sleep(shared.config.drain).await;
+        tokio::time::sleep(shared.config().drain).await;
         stop.cancel();
         std::future::pending::<()>().await;
     };

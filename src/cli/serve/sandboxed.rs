@@ -6,7 +6,8 @@ use std::sync::Arc;
 use sendcat_actors::clock::{Clock as _, SystemClock};
 
 use super::ServeError;
-use crate::config::{Config, Secret, Source};
+use crate::cli;
+use crate::config::{Config, Live, Secret, Source};
 use crate::sandbox::{self, Sandbox, Secrets};
 
 /// Starts the stand-ins and loads the configuration again, with what they bring beneath what is
@@ -15,7 +16,7 @@ pub(super) async fn start(
     source: Source,
     config: &Config,
     clock: Arc<SystemClock>,
-) -> Result<(Config, Sandbox), ServeError> {
+) -> Result<(Live, Sandbox), ServeError> {
     if !config.bind.ip().is_loopback() {
         return Err(ServeError::NotLoopback(config.bind));
     }
@@ -24,8 +25,11 @@ pub(super) async fn start(
         Secrets::load_or_make(&config.data_dir).map_err(ServeError::DataDir)?;
     let wall = Arc::new(move || clock.wall());
     let sandbox = sandbox::start_signing(wall, signing).await.map_err(ServeError::Sandbox)?;
-    let config = super::beneath(source, secrets.into_iter().chain(sandbox.knobs()))?;
-    Ok((config, sandbox))
+    let beneath: Vec<_> = secrets.into_iter().chain(sandbox.knobs()).collect();
+    let config = Config::load(&source.with_defaults(beneath.clone()));
+    let config = config.map_err(ServeError::Config)?;
+    let reread = move || Ok(cli::source()?.with_defaults(beneath.clone()));
+    Ok((Live::new(config, Box::new(reread)), sandbox))
 }
 
 /// Says, on standard error, how to use the sandbox.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use jsonwebtoken::DecodingKey;
@@ -13,7 +13,7 @@ use sendcat_actors::journal::StoreFactory;
 use sendcat_actors::observe::Status;
 use sendcat_actors::ports::{Attempt, JobRunner, Running};
 use sendcat_actors::tree::{Handles, Root, ShardPlacement, Topology, Tree, TreeOptions};
-use sendcat_state::job::{ClaimedJob, JobKind, JobRules, PartitionRules, QueueRules};
+use sendcat_state::job::{ClaimedJob, JobKind};
 use sendcat_state::key::ProviderId;
 use sendcat_state::store::sled::SledStore;
 use sendcat_state::store::{Store, StoreError};
@@ -23,8 +23,8 @@ use super::{ServeError, answers};
 use crate::chat::cut::CutAnswers;
 use crate::chat::engine::{Engine, Parts};
 use crate::chat::once::Once;
-use crate::chat::tools::{Desk, DeskRules, ToolRunner, Wanted};
-use crate::config::{self, Config, fixed};
+use crate::chat::tools::{Desk, ToolRunner, Wanted};
+use crate::config::{self, Config, Live, fixed};
 use crate::http::guard::bearer::Auth;
 use crate::http::guard::keys::{KeySource, NoKey};
 use crate::http::ops_feed::OpsFeed;
@@ -38,16 +38,6 @@ use crate::upstream::call::Upstream;
 use crate::upstream::jwks::{self, Jwks};
 use crate::upstream::retry::RetryBudget;
 
-/// What holds for accepted events; the knobs leave it to us (INTERFACE.md §4, PRIMITIVES.md §4).
-const INBOX_PARTITION: PartitionRules = PartitionRules { queued_max: 100_000, running_max: 8 };
-const INBOX_JOB: JobRules = JobRules {
-    lease: Duration::from_secs(60),
-    max_attempts: 8,
-    retry_base: Duration::from_secs(1),
-    retry_cap: Duration::from_secs(300),
-    ttl: None,
-};
-
 /// The longest an attempt at an accepted event may take.
 const INBOX_DEADLINE: Duration = Duration::from_secs(120);
 
@@ -56,13 +46,14 @@ const START_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Starts the actors on the store in the data directory.
 pub(super) async fn tree(
-    config: &Config,
+    live: &Live,
     clock: SharedClock,
     wanted: &Wanted,
     answering: Answering,
 ) -> Result<(Tree, Root, Arc<gmail::Shared>), ServeError> {
+    let config = &*live.now();
     std::fs::create_dir_all(&config.data_dir).map_err(ServeError::DataDir)?;
-    let jobs = queue_rules(config);
+    let jobs = config.queue_rules();
     let workers = jobs.kinds.iter().map(|(partition, _)| partition.running_max).sum();
     let placed = match config.placement {
         config::ShardPlacement::Worker => ShardPlacement::Workers(config.workers),
@@ -88,7 +79,7 @@ pub(super) async fn tree(
         let upstream = Upstream::new(handles.circuits.clone(), handles.bulkheads.clone(), connect);
         let runner = |upstream| {
             let (clock, wanted) = (handles.clock.clone(), wanted.clone());
-            Arc::new(ToolRunner::new(upstream, config, clock, wanted))
+            Arc::new(ToolRunner::new(upstream, live.clone(), clock, wanted))
         };
         let outwards = upstream.as_ref().ok().cloned();
         let tools = upstream.map(runner);
@@ -126,18 +117,6 @@ fn handlers(
         media: MediaStore::at(config.data_dir.join("media")),
         mailboxes,
     })
-}
-
-fn queue_rules(config: &Config) -> QueueRules {
-    let rules = |kind: JobKind| match kind {
-        JobKind::Tool(tool) => (config.tool_jobs.partition(tool), config.tool_jobs.rules),
-        JobKind::Inbox(_) => (INBOX_PARTITION, INBOX_JOB),
-    };
-    let mut kinds = [(INBOX_PARTITION, INBOX_JOB); JobKind::COUNT];
-    for kind in JobKind::all() {
-        kinds[kind.index()] = rules(kind);
-    }
-    QueueRules { kinds, claim_scan: config.tool_jobs.claim_scan }
 }
 
 /// Opens the store there; files that make no sense are put aside under a name that says so.
@@ -203,18 +182,16 @@ impl JobRunner for Runner {
     }
 }
 
-/// What every HTTP worker shares.
-pub(super) fn shared(
-    config: Config,
-    tree: Tree,
-    auth: Auth,
-    page_token: Option<String>,
-) -> Arc<Shared> {
+/// What every HTTP worker shares. Where there is a chat page, its session begins then.
+pub(super) fn shared(live: Live, tree: Tree, page_begun_at: Option<SystemTime>) -> Arc<Shared> {
+    let auth = Auth::new(&live.now().auth);
+    let page_token = page_begun_at.and_then(|now| auth.mint(now).ok());
+    let page_token = page_token.map(|session| session.token);
     let inbox = Inbox::new(tree.claims.clone(), tree.jobs.clone(), tree.clock.clone());
     let draining = AtomicBool::new(false);
     let faults = Default::default();
     let feed = OpsFeed::since(tree.clock.now());
-    Arc::new(Shared { config, tree, inbox, auth, page_token, feed, draining, faults })
+    Arc::new(Shared { live, tree, inbox, auth, page_token, feed, draining, faults })
 }
 
 /// Makes each worker its engine.
@@ -254,14 +231,9 @@ impl Engines {
         wanted: Wanted,
         mailboxes: Arc<gmail::Shared>,
     ) -> Self {
-        let (tree, config) = (&shared.tree, &shared.config);
-        let rules = DeskRules {
-            wait: config.tool_jobs.wait,
-            max_per_run: config.tool_jobs.max_per_run,
-            cache: config.tool_cache.clone(),
-        };
+        let (tree, config) = (&shared.tree, &shared.config());
         let queues = (tree.jobs.clone(), tree.cache.clone());
-        let desk = Desk::new(queues, wanted, tree.clock.clone(), rules);
+        let desk = Desk::new(queues, wanted, tree.clock.clone(), shared.live.clone());
         let cut = CutAnswers::load(tree.journal.clone(), tree.clock.clone()).await;
         actix::spawn(cut.clone().store_in_time());
         actix::spawn(tidying::sweep_hourly(tree.journal.clone(), tree.clock.clone()));
@@ -313,7 +285,7 @@ impl Engines {
     /// A way out with connections of its own.
     fn upstream(&self) -> Result<Upstream, crate::upstream::call::NoClient> {
         let tree = &self.shared.tree;
-        let connect = self.shared.config.chat.connect;
+        let connect = self.shared.config().chat.connect;
         Upstream::new(tree.circuits.clone(), tree.bulkheads.clone(), connect)
     }
 }

@@ -64,6 +64,10 @@ const VERBS = {
     effect: "Knobs that can change while the process runs take their values from the file. A file"
       + " with a fault is refused whole.",
     undo: "Undo: put the file back as it was, and reload again.",
+    said: ({ changed, atNextStart }) => [
+      changed.length ? `in force: ${changed.join(", ")}` : "nothing has changed",
+      atNextStart.length ? `at the next start: ${atNextStart.join(", ")}` : "",
+    ].filter(Boolean).join("; "),
   },
 };
 

@@ -5,16 +5,25 @@ import { h } from "./dom.js";
 import { clock, plural } from "./format.js";
 import { isFiltered, panel, row } from "./panel.js";
 
-const SOURCES = { env: "from the environment", file: "from the file", default: "default" };
+const SOURCES = {
+  env: "from the environment", file: "from the file", sandbox: "made by the sandbox",
+  default: "default",
+};
+
+const isNone = (value) => value === null || value === "";
+
+// A value with its unit; of a secret only whether there is one.
+function shown(value, unit) {
+  if (isNone(value)) return "unset";
+  if (value === "***") return "set";
+  return `${Array.isArray(value) ? value.join(", ") : value}${unit ? ` ${unit}` : ""}`;
+}
 
 function knobRow(knob) {
-  const unit = knob.unit ? ` ${knob.unit}` : "";
-  const value = knob.value === null || knob.value === "" ? "unset" : `${knob.value}${unit}`;
   const isOwn = knob.source !== "default";
-  const unless = knob.default ?? "";
   return row(knob.name, "good", h("code", {}, knob.name), [
-    h("b", { class: isOwn ? "own" : "" }, value), ` ${SOURCES[knob.source] || knob.source}`,
-    isOwn && unless !== "" && unless !== "-" && ` (default ${unless})`,
+    h("b", { class: isOwn ? "own" : "" }, shown(knob.value, knob.unit)), ` ${SOURCES[knob.source] || knob.source}`,
+    isOwn && !isNone(knob.default) && ` (default ${shown(knob.default, knob.unit)})`,
     knob.reloadable ? ", reloadable" : "",
     h("small", {}, knob.about),
   ]);

@@ -35,7 +35,7 @@ pub(super) async fn read(
     payload: &mut Payload,
     limit: BodyLimit,
 ) -> Result<Bytes, Refusal> {
-    let config = &call.shared().config;
+    let config = &call.shared().config();
     let most_bytes = most_bytes(config, limit);
     let declared = call.field("content-length").and_then(|text| text.parse::<u64>().ok());
     if declared.is_some_and(|bytes| bytes > most_bytes as u64) {

@@ -26,7 +26,7 @@ pub(super) async fn check(
     payload: &mut Payload,
 ) -> Result<(), Refusal> {
     match guard {
-        Guard::Origin => origin::check(&call.request, &call.shared().config),
+        Guard::Origin => origin::check(&call.request, &call.shared().config()),
         // The dispatcher knows whether the path has the method.
         Guard::Method => Ok(()),
         Guard::IpLimit(bucket) => rate_limit::by_address(call, bucket).await,
@@ -58,9 +58,9 @@ pub(super) async fn check(
 /// route.
 fn operator(call: &Call) -> Result<(), Refusal> {
     operators_exist(call)?;
-    let ops = &call.shared().config.ops;
+    let config = call.shared().config();
     let reads = call.request.method() == actix_web::http::Method::GET;
-    if may_change(call) || (reads && presents(call, ops.read_token.as_ref())) {
+    if may_change(call) || (reads && presents(call, config.ops.read_token.as_ref())) {
         return Ok(());
     }
     Err(ErrorCode::Unauthorized.into())
@@ -68,13 +68,13 @@ fn operator(call: &Call) -> Result<(), Refusal> {
 
 /// Without a token set there are no operators, and no page for them.
 fn operators_exist(call: &Call) -> Result<(), Refusal> {
-    let set = call.shared().config.ops.token.is_some();
+    let set = call.shared().config().ops.token.is_some();
     if set { Ok(()) } else { Err(ErrorCode::NotFound.into()) }
 }
 
 /// Whether an operator calls who may change things, not only read.
 pub(super) fn may_change(call: &Call) -> bool {
-    presents(call, call.shared().config.ops.token.as_ref())
+    presents(call, call.shared().config().ops.token.as_ref())
 }
 
 fn presents(call: &Call, token: Option<&Secret>) -> bool {

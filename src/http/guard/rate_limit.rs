@@ -20,7 +20,7 @@ use crate::contract::headers::{PolicyName, Quota};
 pub(super) async fn by_address(call: &mut Call, bucket: Bucket) -> Result<(), Refusal> {
     // The address of a webhook's sender is checked by GET without being counted (log 1.1).
     let key = ClientKey::ip(bucket, call.client);
-    let limit = call.shared().config.limit(bucket);
+    let limit = call.shared().config().limit(bucket);
     let wait = |wait| Refusal::from(ErrorCode::RateLimited).retry_after(wait);
     match admit(call, key, limit).await {
         Admission::Admitted { .. } => Ok(()),
@@ -32,7 +32,7 @@ pub(super) async fn by_address(call: &mut Call, bucket: Bucket) -> Result<(), Re
 /// for all their customers from few addresses. What is left is not told.
 pub async fn by_sender(call: &Call, source: &str, sender: &str) -> Result<(), Refusal> {
     let key = ClientKey::sender(Bucket::WebhookSender, source, sender);
-    let limit = call.shared().config.limit(Bucket::WebhookSender);
+    let limit = call.shared().config().limit(Bucket::WebhookSender);
     match admit(call, key, limit).await {
         Admission::Admitted { .. } => Ok(()),
         Admission::Refused { retry_after } => {
@@ -44,7 +44,7 @@ pub async fn by_sender(call: &Call, source: &str, sender: &str) -> Result<(), Re
 
 /// Counts the caller; an anonymous one by address too, under both limits or under neither.
 pub(super) async fn by_caller(call: &mut Call) -> Result<(), Refusal> {
-    let limit = |bucket| call.shared().config.limit(bucket);
+    let limit = |bucket| call.shared().config().limit(bucket);
     let policies = match call.caller()? {
         Caller::Anonymous { session_id } => {
             let address = ClientKey::ip(Bucket::AnonIp, call.client);
@@ -76,7 +76,7 @@ pub(super) async fn by_caller(call: &mut Call) -> Result<(), Refusal> {
 
 /// Counts a user in a bucket; what is left is told.
 pub async fn by_user(call: &Call, bucket: Bucket, subject: &str) -> Result<(), Refusal> {
-    let limit = call.shared().config.limit(bucket);
+    let limit = call.shared().config().limit(bucket);
     match admit(call, ClientKey::user(bucket, subject), limit).await {
         Admission::Admitted { .. } => Ok(()),
         Admission::Refused { retry_after } => {

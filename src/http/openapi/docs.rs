@@ -203,6 +203,12 @@ docs! {
         ]) ()
         [200 "Oldest first." Media::Json(named::<ops::JobsAnswer>)]
         "Shows tool calls that wait or run.";
+    "GET" "/ops/config" (NO_QUERY) ()
+        [200 "Every knob." Media::Json(named::<ops::ConfigAnswer>)]
+        "Shows every knob with the value in force; secrets masked.";
+    "POST" "/ops/config/reload" (NO_QUERY) ()
+        [200 "What has changed." Media::Json(named::<ops::ConfigReloaded>)]
+        "Reads the configuration again; refused whole if anything is wrong.";
     "GET" "/ops/explain" (&[
             ("bucket", "Which limit."),
             ("key", "Whose calls: ip:ADDRESS, session:ID, user:SUBJECT or sender:SOURCE:SENDER."),

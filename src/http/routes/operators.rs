@@ -2,7 +2,7 @@
 
 use super::{BodyLimit, Guard, rows};
 use crate::http::dispatch::FAULTS_PATH;
-use crate::http::{ops, ops_cache, ops_guards, ops_inbox, ops_jobs, ops_snapshot};
+use crate::http::{ops, ops_cache, ops_config, ops_guards, ops_inbox, ops_jobs, ops_snapshot};
 
 const OPERATOR: &[Guard] = &[Guard::Operator, Guard::Method];
 
@@ -16,6 +16,8 @@ rows! {
     "GET" "/ops/bulkheads" OPERATOR, ops_guards::bulkheads, [];
     "GET" "/ops/idempotency/{scope}" OPERATOR, ops_jobs::claims, [InvalidRequest, Overloaded];
     "GET" "/ops/jobs" OPERATOR, ops_jobs::jobs, [InvalidRequest, Overloaded];
+    "GET" "/ops/config" OPERATOR, ops_config::get, [];
+    "POST" "/ops/config/reload" OPERATOR, ops_config::reload, [InvalidRequest];
     "GET" "/ops/explain" OPERATOR, ops_guards::explain, [InvalidRequest, Overloaded];
     "GET" "/ops/inbox" OPERATOR, ops_inbox::inbox, [InvalidRequest, StorageUnavailable];
     "GET" "/ops/dead-letters" OPERATOR, ops_inbox::dead_letters,

@@ -12,6 +12,7 @@ use sendcat::config::fixed;
 
 pub(super) const REDELIVER: &str = "/ops/dead-letters/{id}/redeliver";
 
+pub(super) const RELOAD: &str = "/ops/config/reload";
 pub(super) const STREAM: &str = "/ops/stream";
 
 pub(super) fn redelivery_of(id: &str) -> String {
@@ -26,6 +27,13 @@ pub(super) fn once_it_is_done(wanted: &[Wanted]) {
     assert_eq!(event["status"], "done", "{event}");
     let path = redelivery_of(event["id"].as_str().unwrap());
     each(wanted, |route| world.caller.operates(route.method, &path));
+}
+
+pub(super) fn from_a_bad_file(wanted: &[Wanted]) {
+    let file = tempfile::NamedTempFile::new().expect("a file can be made");
+    let world = World::of(receiver().with("SENDCAT_CONFIG", file.path().display()));
+    std::fs::write(file.path(), "nonsense").expect("it can be written");
+    each(wanted, |route| world.good(route));
 }
 
 /// The actor that answers a route, and a path that asks it.
