@@ -1,4 +1,4 @@
-// The operators' console in Debian's Chromium, as an operator uses it: `ops.mjs CASE TOKEN`. Prints
+// The operators' console in Debian's Chromium, as an operator uses it: `ops.mjs CASE TOKEN [MORE]`. Prints
 // what was seen as one line of JSON, with what the browser asked elsewhere and all it complained of.
 
 import { chromium } from "playwright-core";
@@ -42,11 +42,11 @@ async function signedIn() {
   await headline.getByText(/./).waitFor();
 }
 
-async function ask(thread, text) {
+async function ask(thread, text, signal) {
   const headers = { authorization: `Bearer ${chatToken}`, "content-type": "application/json" };
   const message = { role: "user", parts: [{ type: "text", text }] };
   const body = JSON.stringify({ id: thread, message });
-  const response = await fetch(`${url}/api/chat`, { method: "POST", headers, body });
+  const response = await fetch(`${url}/api/chat`, { method: "POST", headers, body, signal });
   await response.text();
   return response.status;
 }
@@ -72,7 +72,8 @@ const updates = () => page.locator("#connection").innerText();
 const cases = {
   // Every panel, after the test has caused something for it to show.
   async panels() {
-    const slow = ask("slow", "slow 400 50");
+    const slow = new AbortController();
+    ask("slow", "slow 1000 50", slow.signal).catch(() => {});
     await signedIn();
     await ask("found", "search rust actors");
     await row("bulkheads", "openrouter_chat").getByText("1 of", { exact: false }).waitFor();
@@ -94,7 +95,7 @@ const cases = {
     const knob = await textOf(row("config", "OPS_TOKEN").locator("b"));
     const verdict = await textOf(headline);
     const readOnly = await page.locator("#readonly").isVisible();
-    slow.catch(() => {});
+    slow.abort();
     return { titles, circuits, letter, branches, shards, knob, verdict, readOnly };
   },
 
@@ -104,10 +105,10 @@ const cases = {
     const since = await openTheCircuit();
     await row("circuits", "openrouter_chat").getByText("open", { exact: true }).waitFor();
     const shownAfter = performance.now() - since;
-    await page.getByText("Failing: circuit openrouter_chat is open").waitFor();
+    await headline.getByText("Failing: circuit openrouter_chat is open").waitFor();
     const playbook = await page.locator("#findings .playbook").first().getAttribute("href");
     const countdown = await textOf(row("circuits", "openrouter_chat").locator(".countdown"));
-    await fail("openrouter_chat", "500", 0).catch(() => {});
+    await fail("openrouter_chat", "none");
     await page.getByRole("button", { name: "Reset openrouter_chat" }).click();
     const question = await textOf(page.locator("#confirm-title"));
     const undo = await textOf(page.locator("#confirm-undo"));
@@ -217,7 +218,8 @@ const cases = {
     await signedIn();
     const focused = () => page.evaluate(() => document.activeElement.id);
     const reached = [];
-    await page.evaluate(() => document.activeElement.blur());
+    await page.reload();
+    await headline.getByText(/./).waitFor();
     for (let tabs = 0; tabs < 8; tabs += 1) {
       await page.keyboard.press("Tab");
       reached.push(await page.evaluate(() => {
@@ -273,6 +275,20 @@ const cases = {
     await page.goto(`${url}/ops/runbook#circuit-open`);
     const runbook = await isWide();
     return { light, inDialog, dark, runbook };
+  },
+
+  // What the page's own rules conclude from the snapshots that stand in the third argument.
+  async verdict() {
+    await page.goto(`${url}/ops`);
+    return page.evaluate(async (snapshots) => {
+      const { findings, headline } = await import("/ops/assets/verdict.js");
+      return snapshots.map((snapshot) => {
+        const found = findings(snapshot), { level, text } = headline(found);
+        const lines = found.map((each) => [each.level, each.playbook,
+          each.detail ? `${each.text}: ${each.detail}` : each.text].join(" "));
+        return { headline: `${level} ${text}`, found: lines };
+      });
+    }, JSON.parse(process.argv[4]));
   },
 
   async runbook() {

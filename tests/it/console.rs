@@ -103,8 +103,66 @@ fn a_circuit_that_opens_is_seen_at_once_and_reset_by_a_button() {
     let expected = json!({"isSoon": true, "playbook": "/ops/runbook#circuit-open",
         "countdown": ", probe in N s", "question": "Reset the circuit openrouter_chat?",
         "undo": undo, "afterNo": 0,
-        "log": "✓ POST /ops/circuits/openrouter_chat/reset openrouter_chat is closed T UTC"});
+        "log": "✓ well: POST /ops/circuits/openrouter_chat/reset openrouter_chat is closed T UTC"});
     assert_eq!(seen, expected);
+}
+
+/// What the page concludes from snapshots that no test could bring about at once.
+#[test]
+fn the_verdict_names_what_is_wrong_worst_first_with_its_playbook() {
+    let now = "2026-11-23T03:10:00.000Z";
+    let actor = |name: &str, oldest: Value, panic: Value| json!({"name": name, "oldestWorkMs": oldest, "lastPanic": panic});
+    let panic = json!({"at": "2026-11-23T03:09:00.000Z", "message": "boom"});
+    let old = json!({"at": "2026-11-23T02:09:00.000Z", "message": "boom"});
+    let alert = json!({"alertKey": "http:chat_stream:blocked", "count": 30, "threshold": 25,
+        "windowMinutes": 5, "createdAt": "2026-11-23T03:08:00.000Z"});
+    let bad = json!({
+        "generatedAt": now,
+        "windowMinutes": 15,
+        "process": {"status": "degraded", "reasons": [
+            "tool_cache is down", "the disk has failed for 900 ms",
+            "the saved state of idempotency was put aside"]},
+        "actors": [actor("journal", json!(4000), Value::Null),
+            actor("idempotency", Value::Null, panic), actor("stream_log", json!(12), old)],
+        "circuits": [{"provider": "openrouter_chat", "state": "half_open", "retryAfterMs": 0},
+            {"provider": "gmail_api", "state": "forced_open", "retryAfterMs": 1000}],
+        "bulkheads": {"openrouter_chat": {"inFlight": 24, "max": 24, "waiting": 3},
+            "jwks": {"inFlight": 7, "max": 8, "waiting": 0}},
+        "rateLimitPressure": {"recentAlerts": [alert], "summary": {
+            "http:chat_stream:blocked": 30, "http:chat_stream:contention_fallback": 2}},
+        "toolJobs": {"oldestQueuedAgeMs": 61_000, "pressureByTool": {
+            "search_web": {"queued": 200, "queuedMax": 200},
+            "search_global": {"queued": 96, "queuedMax": 120},
+            "search_products": {"queued": 95, "queuedMax": 120}}},
+        "inbox": {"oldestAgeMs": 301_000, "byStatus": {"dead": 1}},
+    });
+    let well = json!({"generatedAt": now, "windowMinutes": 15, "circuits":
+        [{"provider": "openrouter_chat", "state": "closed"}], "inbox": {"byStatus": {"dead": 2}}});
+    let snapshots = json!([bad, well]).to_string();
+    let scene = Scene::with(&[]);
+    let played = node(&scene, "ops.mjs", &["verdict", "ops", &snapshots]);
+    let found = [
+        "bad #journal-failing the disk has failed for 900 ms",
+        "bad #backlog-growing queue search_web: 200 of 200 places are taken",
+        "bad #oldest-event-age the oldest accepted event has waited 5 min 1 s",
+        "warn #actor-down tool_cache is down",
+        "warn #state-put-aside the saved state of idempotency was put aside",
+        "warn #actor-stuck journal has had work in hand for 4.0 s",
+        "warn #actor-restarts idempotency panicked 1 min 0 s ago: boom",
+        "warn #circuit-open circuit openrouter_chat is half open: new chats are refused",
+        "warn #circuit-open circuit gmail_api is forced open: mail is not read, until it is released",
+        "warn #bulkhead-saturated bulkhead openrouter_chat is full: 24 of 24 in flight, 3 wait",
+        "warn #rate-limit-pressure alert http:chat_stream:blocked: 30 in 5 min, from 25 on it is raised",
+        "warn #contention-fallback http:chat_stream:contention_fallback: 2 refusals in 15 min",
+        "warn #backlog-growing queue search_global: 96 of 120 places are taken",
+        "warn #backlog-growing the oldest tool call has waited 1 min 1 s",
+        "note #rate-limit-pressure http:chat_stream:blocked: 30 refusals in 15 min",
+        "note #dead-letters 1 dead letter to look at",
+    ];
+    let failing = "bad Failing: the disk has failed for 900 ms, and 13 more things";
+    let expected = json!([{"headline": failing, "found": found},
+        {"headline": "good All well", "found": ["note #dead-letters 2 dead letters to look at"]}]);
+    assert_eq!(played["seen"], expected);
 }
 
 #[test]
@@ -160,7 +218,8 @@ fn a_token_stays_in_its_tab_and_goes_with_it() {
 #[test]
 fn all_of_it_is_done_with_keys_and_what_has_the_focus_is_seen() {
     let seen = plays(&sandboxed(), "keyboard");
-    let reached = ["skip", "pause", "theme", "help", "/ops/runbook", "out", "filter", "trouble"];
+    let reached =
+        ["/ops#panels", "pause", "theme", "help", "/ops/runbook", "out", "filter", "trouble"];
     let expected = json!({"reached": reached, "first": "panel-alerts", "second": "panel-circuits",
         "back": "panel-alerts", "keys": true, "isDeaf": true, "theme": "light", "kept": "jwks",
         "isAsked": true});

@@ -116,10 +116,13 @@ function askWhatIsDue() {
 }
 
 function heard(sections, isWhole) {
-  const dead = state.live?.inbox?.byStatus?.dead;
+  const known = state.live;
   hear(sections, isWhole);
-  const isNew = dead !== undefined && dead !== state.live.inbox?.byStatus?.dead;
-  if (isNew && !state.paused) askFor("deadLetters");
+  if (known && !state.paused) {
+    const { inbox: events, toolCache } = state.live;
+    if (known.inbox?.byStatus?.dead !== events?.byStatus?.dead) askFor("deadLetters");
+    if (sections.toolCache && known.toolCache !== toolCache) askFor("cache");
+  }
   askWhatIsDue();
   draw();
 }
