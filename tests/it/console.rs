@@ -111,7 +111,10 @@ fn a_circuit_that_opens_is_seen_at_once_and_reset_by_a_button() {
 #[test]
 fn the_verdict_names_what_is_wrong_worst_first_with_its_playbook() {
     let now = "2026-11-23T03:10:00.000Z";
-    let actor = |name: &str, oldest: Value, panic: Value| json!({"name": name, "oldestWorkMs": oldest, "lastPanic": panic});
+    let actor = |name: &str, oldest: Value, panic: Value| {
+        let (work, last) = ("oldestWorkMs", "lastPanic");
+        json!({"name": name, work: oldest, last: panic})
+    };
     let panic = json!({"at": "2026-11-23T03:09:00.000Z", "message": "boom"});
     let old = json!({"at": "2026-11-23T02:09:00.000Z", "message": "boom"});
     let alert = json!({"alertKey": "http:chat_stream:blocked", "count": 30, "threshold": 25,
@@ -125,7 +128,7 @@ fn the_verdict_names_what_is_wrong_worst_first_with_its_playbook() {
         "actors": [actor("journal", json!(4000), Value::Null),
             actor("idempotency", Value::Null, panic), actor("stream_log", json!(12), old)],
         "circuits": [{"provider": "openrouter_chat", "state": "half_open", "retryAfterMs": 0},
-            {"provider": "gmail_api", "state": "forced_open", "retryAfterMs": 1000}],
+            {"provider": "jwks", "state": "forced_open", "retryAfterMs": 1000}],
         "bulkheads": {"openrouter_chat": {"inFlight": 24, "max": 24, "waiting": 3},
             "jwks": {"inFlight": 7, "max": 8, "waiting": 0}},
         "rateLimitPressure": {"recentAlerts": [alert], "summary": {
@@ -150,9 +153,11 @@ fn the_verdict_names_what_is_wrong_worst_first_with_its_playbook() {
         "warn #actor-stuck journal has had work in hand for 4.0 s",
         "warn #actor-restarts idempotency panicked 1 min 0 s ago: boom",
         "warn #circuit-open circuit openrouter_chat is half open: new chats are refused",
-        "warn #circuit-open circuit gmail_api is forced open: mail is not read, until it is released",
+        "warn #circuit-open circuit jwks is forced open: users whose key is not known yet cannot \
+         sign in, until it is released",
         "warn #bulkhead-saturated bulkhead openrouter_chat is full: 24 of 24 in flight, 3 wait",
-        "warn #rate-limit-pressure alert http:chat_stream:blocked: 30 in 5 min, from 25 on it is raised",
+        "warn #rate-limit-pressure alert http:chat_stream:blocked: 30 in 5 min, from 25 on it is \
+         raised",
         "warn #contention-fallback http:chat_stream:contention_fallback: 2 refusals in 15 min",
         "warn #backlog-growing queue search_global: 96 of 120 places are taken",
         "warn #backlog-growing the oldest tool call has waited 1 min 1 s",
@@ -201,8 +206,8 @@ fn who_may_only_read_sees_no_button_and_is_refused_by_the_server() {
     let scene = sandboxed();
     let complaints = json!([failed(401, "Unauthorized")]);
     let (seen, _) = plays_with(&scene, "reader", OPS_READ_TOKEN, &complaints);
-    let banner = "Read only. This token may look and change nothing; the server refuses whatever else it \
-         asks.";
+    let banner = "Read only. This token may look and change nothing; the server refuses whatever \
+         else it asks.";
     assert_eq!(seen, json!({"banner": banner, "verbs": 0, "status": 401}));
 }
 

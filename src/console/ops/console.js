@@ -173,8 +173,9 @@ byId("out").addEventListener("click", () => signedOut(""));
 // --- Filter and its place in the address ---
 
 function readHash() {
+  // A way to a panel is no filter.
+  if (/^#panel/.test(location.hash)) return;
   const wanted = new URLSearchParams(location.hash.slice(1));
-  if (location.hash.startsWith("#panel")) return;
   state.filter = wanted.get("q") || "";
   state.onlyTrouble = wanted.get("trouble") === "1";
   byId("filter").value = state.filter;
@@ -190,7 +191,10 @@ function writeHash() {
   draw();
 }
 
-byId("filter").addEventListener("input", () => { state.filter = byId("filter").value; writeHash(); });
+byId("filter").addEventListener("input", () => {
+  state.filter = byId("filter").value;
+  writeHash();
+});
 byId("trouble").addEventListener("change", () => {
   state.onlyTrouble = byId("trouble").checked;
   writeHash();

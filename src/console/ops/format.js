@@ -65,17 +65,19 @@ export function past(history, field, historyMs, what) {
   const reach = samples.length ? samples.at(-1)[0] - samples[0][0] : 0;
   const words = `now ${count(samples.at(-1)?.[1])}, at most ${count(most)} in this page's history:`
     + ` ${span(reach)} of ${Math.round(historyMs / 60_000)} min`;
-  return [most > 0 && sparkline(samples, historyMs, `${what}: ${words}`),
+  return [most > 0 && sparkline(samples, `${what}: ${words}`),
     h("p", { class: "past" }, words)];
 }
 
-// The line itself. `samples` are `[millis, value]`, oldest first; the axis is as long as the
-// history may be, so a short history is seen to be short.
-function sparkline(samples, historyMs, label) {
-  const last = samples.at(-1)?.[0] ?? 0;
+// What a line's axis shows at least, in milliseconds: two points on all of it would mislead.
+const AXIS_LEAST_MS = 60_000;
+
+// The line itself. `samples` are `[millis, value]`, oldest first; the newest is at the right.
+function sparkline(samples, label) {
+  const last = samples.at(-1)[0], reach = Math.max(AXIS_LEAST_MS, last - samples[0][0]);
   const most = Math.max(1, ...samples.map(([, value]) => value));
   const points = samples.map(([at, value]) => {
-    const x = 300 - ((last - at) / historyMs) * 300;
+    const x = 300 - ((last - at) / reach) * 300;
     return `${x.toFixed(1)},${(38 - (value / most) * 34).toFixed(1)}`;
   });
   return h("svg", {

@@ -50,8 +50,8 @@ export function circuits(view) {
       closed ? "closed" : [h("b", {}, state.replace("_", " ")), " "],
       openedAt && h("time", { datetime: openedAt, title: openedAt },
         `for ${span(Math.max(0, ago(openedAt, generatedAt)))}`),
-      !closed && typeof retryAfterMs === "number" && !isForced(circuit)
-        && h("span", { class: "countdown" }, `, probe in ${span(retryAfterMs)}`),
+      !closed && !isForced(circuit) && h("span", { class: "countdown" },
+        retryAfterMs > 0 ? `, probe in ${span(retryAfterMs)}` : ", the next call is a probe"),
       closed && failures > 0 && `, ${failures} of ${rules?.threshold ?? "?"} failures`,
     ];
     const level = closed ? "good" : state === "half_open" ? "warn" : "bad";
