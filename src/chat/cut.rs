@@ -22,9 +22,9 @@ use tokio::sync::Mutex;
 
 use super::turn::Answer;
 use crate::config::fixed;
-use crate::contract::ui_stream::DONE;
 use crate::contract::ui_stream::message::MessagePart;
 use crate::contract::ui_stream::rebuild::Rebuilt;
+use crate::contract::ui_stream::{DONE, MessageMetadata};
 
 /// How long an answer that was cut waits for its reader.
 pub const WAITS: Duration = Duration::from_secs(60);
@@ -193,5 +193,9 @@ pub(super) fn message_of(answer: Answer, now: Timestamp) -> Message {
             Some(_) => Ending::Complete,
             None => Ending::Cut,
         },
+        metadata: answer
+            .usage
+            .and_then(|usage| serde_json::to_value(MessageMetadata { usage }).ok()),
+        code: None,
     }
 }

@@ -81,7 +81,7 @@ impl Driver {
         let Asked { owner, thread_id, on_disconnect, trace, asking } = asked;
         let ends = engine.parts.clock.now().after(engine.parts.rules.total);
         let turn = Turn::new(opening.clone());
-        let errands = Arc::new(Errands::at(&engine.parts.tools));
+        let errands = Arc::new(Errands::at(&engine.parts.tools, trace.clone()));
         Self {
             engine,
             owner,

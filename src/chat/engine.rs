@@ -277,6 +277,8 @@ impl Engine {
             parts: Vec::new(),
             created_at: now,
             ending: Ending::Complete,
+            metadata: None,
+            code: None,
         };
         let trigger = match request.trigger {
             wire::Trigger::Submit if ask.on_known == OnKnown::Keep => Trigger::Deliver,

@@ -351,6 +351,10 @@ pub struct StoredMessage {
     /// What is said, as the parts of a UI message.
     #[schema(value_type = Vec<Object>)]
     pub parts: Vec<Value>,
+    /// What was sent of it besides: the tokens that it took, as `usage`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object, nullable = false)]
+    pub metadata: Option<Value>,
     /// When it was stored, RFC 3339 in UTC.
     pub created_at: String,
     /// Whether it is whole.

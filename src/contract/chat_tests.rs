@@ -185,6 +185,7 @@ fn a_stored_message_is_written_as_a_ui_message_with_its_time() {
         id: "m".into(),
         role: Role::Assistant,
         parts: vec![serde_json::json!({"type": "text", "text": "hi"})],
+        metadata: Some(serde_json::json!({"usage": 1})),
         created_at: crate::contract::rfc3339(0),
         status,
         code,
@@ -202,9 +203,9 @@ fn a_stored_message_is_written_as_a_ui_message_with_its_time() {
         serde_json::to_value(page).unwrap(),
         json!({"items": [
             {"id": "m", "role": "assistant", "parts": parts, "createdAt": created,
-             "status": "complete"},
+             "metadata": {"usage": 1}, "status": "complete"},
             {"id": "m", "role": "assistant", "parts": parts, "createdAt": created,
-             "status": "cut", "code": "upstream_cut"},
+             "metadata": {"usage": 1}, "status": "cut", "code": "upstream_cut"},
         ], "nextCursor": null})
     );
 }

@@ -140,7 +140,8 @@ fn said(message: Message) -> wire::StoredMessage {
             Ending::Complete => wire::Ending::Complete,
             Ending::Cut => wire::Ending::Cut,
         },
-        code: None,
+        code: message.code.and_then(|code| serde_json::from_value(code.into()).ok()),
+        metadata: message.metadata,
     }
 }
 

@@ -9,14 +9,18 @@
 //! - Redirects are not followed: a key would go with them.
 //! - No URL reaches a log or an error.
 
+mod body;
+
 use std::time::Duration;
 
+use body::{accepted, read_at_most};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 pub use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Response};
 use sendcat_actors::bulkhead::{Bulkheads, Saturated, Slot};
+use sendcat_actors::chance;
 use sendcat_actors::circuit_breaker::{CallPermit, CircuitBreakers};
 use sendcat_state::bulkhead::Priority;
 use sendcat_state::circuit_breaker::CallOutcome;
@@ -24,16 +28,10 @@ use sendcat_state::key::ProviderId;
 
 use super::classify::{self, Outcome};
 use super::error::{Clock, UpstreamError};
-use crate::contract::trace::Trace;
+use crate::contract::trace::{TRACEPARENT, Trace};
 
 /// The most bytes of an answer that is read whole: 8 MiB.
 const MAX_BODY_BYTES: usize = 8 << 20;
-
-/// The most bytes of a refusal's body; of it only a wait and a word are read.
-const MAX_REFUSAL_BYTES: usize = 64 << 10;
-
-/// How long a refusal's body may take: its status is known, and that is enough.
-const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How long an idle connection is kept: shorter than providers keep theirs.
 const POOL_IDLE: Duration = Duration::from_secs(30);
@@ -137,6 +135,8 @@ pub struct Upstream {
     circuits: CircuitBreakers,
     bulkheads: Bulkheads,
     connect: Duration,
+    /// Whose steps its calls are, but those that name another trace themselves.
+    trace: Option<Trace>,
 }
 
 /// A stream that has begun: status 2xx was answered.
@@ -194,7 +194,13 @@ impl Upstream {
             .no_proxy()
             .user_agent(concat!("sendcat/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { client, circuits, bulkheads, connect })
+        Ok(Self { client, circuits, bulkheads, connect, trace: None })
+    }
+
+    /// The same way out for calls that are steps of that trace.
+    #[must_use]
+    pub fn within(&self, trace: Option<Trace>) -> Self {
+        Self { trace, ..self.clone() }
     }
 
     /// Takes a slot of a provider's bulkhead for a call that is made later, as a chat turn does.
@@ -329,6 +335,12 @@ impl Upstream {
     }
 
     async fn send(&self, call: Call, headers: Duration) -> Result<Response, UpstreamError> {
+        let call = match &self.trace {
+            Some(trace) if !call.headers.contains_key(TRACEPARENT) => {
+                call.within(&trace.child(chance::number()))
+            }
+            Some(_) | None => call,
+        };
         let Call { provider, method, url, headers: fields, body } = call;
         let unusable = UpstreamError::Malformed { provider, what: "our own address of it" };
         let url = Url::parse(&url).map_err(|_| unusable)?;
@@ -352,45 +364,4 @@ impl Upstream {
             (false, _) => UpstreamError::NoContent { provider },
         }
     }
-}
-
-/// The response, if its status is a success.
-async fn accepted(response: Response, refusal: ReadRefusal) -> Result<Response, UpstreamError> {
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
-    let retry_after = response.headers().get(reqwest::header::RETRY_AFTER);
-    let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let body = async {
-        let mut stream = response.bytes_stream();
-        let mut body = Vec::new();
-        while let Some(Ok(chunk)) = stream.next().await {
-            body.extend_from_slice(&chunk);
-            if body.len() >= MAX_REFUSAL_BYTES {
-                break;
-            }
-        }
-        body
-    };
-    let body = tokio::time::timeout(REFUSAL_DEADLINE, body).await.unwrap_or_default();
-    Err(refusal(&RefusedAnswer { status: status.as_u16(), retry_after, body }))
-}
-
-/// The body, or `None` if it has more bytes than that.
-async fn read_at_most(
-    provider: ProviderId,
-    response: Response,
-    most_bytes: usize,
-) -> Result<Option<Vec<u8>>, UpstreamError> {
-    let mut stream = response.bytes_stream();
-    let mut body = Vec::new();
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|_| UpstreamError::Cut { provider })?;
-        if body.len() + chunk.len() > most_bytes {
-            return Ok(None);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Some(body))
 }

@@ -199,7 +199,7 @@ impl ItemQuery<'_> {
 ///
 /// # Errors
 /// [`UpstreamError::Malformed`]: there is none.
-fn read_token(body: &[u8]) -> Result<(Secret, Duration), UpstreamError> {
+pub(super) fn read_token(body: &[u8]) -> Result<(Secret, Duration), UpstreamError> {
     let malformed = |what| UpstreamError::Malformed { provider: PROVIDER, what };
     let body: Value =
         serde_json::from_slice(body).map_err(|_| malformed("the body is not JSON"))?;
@@ -266,13 +266,13 @@ fn read_money(money: &Value) -> Option<Price> {
     Some(Price { shown, amount })
 }
 
-fn read_refusal(refused: &RefusedAnswer) -> UpstreamError {
+pub(super) fn read_refusal(refused: &RefusedAnswer) -> UpstreamError {
     let wait = refused.retry_after.as_deref().and_then(classify::retry_after);
     refusal(refused.status, wait)
 }
 
 /// A token is refused for our name and password, or for what we ask of it: both are ours to mend.
-fn read_token_refusal(refused: &RefusedAnswer) -> UpstreamError {
+pub(super) fn read_token_refusal(refused: &RefusedAnswer) -> UpstreamError {
     let of_the_moment = matches!(refused.status, 408 | 425 | 429);
     if !(400..500).contains(&refused.status) || of_the_moment {
         return read_refusal(refused);

@@ -12,6 +12,8 @@ pub mod offer;
 pub mod openrouter;
 pub mod resend;
 pub mod retry;
+#[cfg(test)]
+mod samples_tests;
 pub mod serpapi;
 pub mod serper;
 pub mod sse;

@@ -97,7 +97,7 @@ fn read_offer(entry: &Value) -> Option<Offer> {
     })
 }
 
-fn read_refusal(refused: &RefusedAnswer) -> UpstreamError {
+pub(super) fn read_refusal(refused: &RefusedAnswer) -> UpstreamError {
     let wait = refused.retry_after.as_deref().and_then(classify::retry_after);
     refusal(refused.status, wait, &refused.body)
 }

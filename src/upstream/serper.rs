@@ -180,7 +180,7 @@ fn read_body(body: &[u8]) -> Result<Value, UpstreamError> {
     }
 }
 
-fn read_refusal(refused: &RefusedAnswer) -> UpstreamError {
+pub(super) fn read_refusal(refused: &RefusedAnswer) -> UpstreamError {
     let wait = refused.retry_after.as_deref().and_then(classify::retry_after);
     refusal(refused.status, wait, &refused.body)
 }

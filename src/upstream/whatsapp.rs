@@ -7,7 +7,7 @@
 //! # Always
 //! - The key goes to the API's own address and to hosts of [`MEDIA_HOSTS`], and nowhere else.
 
-mod media;
+pub(super) mod media;
 
 use std::time::Duration;
 
@@ -128,7 +128,7 @@ pub fn read_sent(body: &[u8]) -> Result<String, UpstreamError> {
     id.map(str::to_owned).ok_or(UpstreamError::Malformed { provider: PROVIDER, what })
 }
 
-fn read_refusal(refused: &RefusedAnswer) -> UpstreamError {
+pub(super) fn read_refusal(refused: &RefusedAnswer) -> UpstreamError {
     let wait = refused.retry_after.as_deref().and_then(classify::retry_after);
     refusal(refused.status, wait, &refused.body)
 }

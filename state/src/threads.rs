@@ -64,6 +64,12 @@ pub struct Message {
     /// Whether it came to its end.
     #[serde(default)]
     pub ending: Ending,
+    /// What clients keep beside its parts, such as the tokens it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Value>,
+    /// The code of the fault that cut it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
 }
 
 /// A thread's row.

@@ -67,3 +67,20 @@ fn a_trace_goes_on_and_is_in_the_log_and_a_malformed_one_is_replaced() {
         );
     }
 }
+
+#[test]
+fn a_tools_provider_is_called_within_the_trace_of_the_chat() {
+    let provider = RawModel::start();
+    let scene = Scene::with(&[("SERPER_BASE_URL", provider.url())]);
+    let ask = scene.caller.chat(&scene.token, "t", "search cats").header("traceparent", PARENT);
+    assert_eq!(crate::support::scene::get(ask).status, 200);
+    let heard = provider.heard();
+    assert!(!heard.is_empty(), "the tool asked nobody");
+    let mut steps = std::collections::BTreeSet::new();
+    for call in &heard {
+        let parent = call.field("traceparent").expect("every call has a trace");
+        let (trace, span, flags) = parts(parent);
+        assert_eq!((trace, flags), (TRACE, "01"));
+        assert!(span != "00f067aa0ba902b7" && steps.insert(span.to_owned()), "{parent}");
+    }
+}

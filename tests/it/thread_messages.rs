@@ -61,7 +61,7 @@ fn a_page_shows_messages_as_clients_keep_them() {
             },
             {
                 "id": answer, "role": "assistant", "status": "complete", "createdAt": times[1],
-                "parts": [{"type": "step-start"}, text],
+                "parts": [{"type": "step-start"}, text], "metadata": items[1]["metadata"],
             },
         ],
         "nextCursor": null,
@@ -223,4 +223,19 @@ fn what_was_answered_is_there_after_a_kill() {
     posts(&scene, &json!({"id": "t", "message": said("user", "u3", "three")}));
     assert_eq!(outline(&scene, "t").last().unwrap(), "assistant: 3");
     scene.settles();
+}
+
+#[test]
+fn what_an_answer_took_and_why_it_was_cut_are_told_after_a_reload_as_they_were_streamed() {
+    let scene = Scene::with(&[]);
+    let streamed = scene.ask("t", "chunks 2").parts();
+    let finish = streamed.iter().find(|part| part["type"] == "finish").expect("it ends");
+    assert!(finish["messageMetadata"]["usage"]["totalTokens"].as_u64().is_some_and(|it| it > 0));
+    assert_eq!(scene.messages("t")[1]["metadata"], finish["messageMetadata"]);
+    scene.stand_ins.fail("openrouter_chat", "cut", 1);
+    let cut = scene.ask("u", "chunks 5").parts();
+    assert!(cut.iter().any(|part| part["type"] == "error"), "{cut:?}");
+    let kept = &scene.messages("u")[1];
+    assert_eq!((&kept["status"], &kept["code"]), (&json!("cut"), &json!("upstream_cut")));
+    assert!(kept.get("metadata").is_none(), "{kept}");
 }

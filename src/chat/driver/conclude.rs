@@ -44,6 +44,13 @@ pub(super) async fn note(parts: Arc<Parts>, writer: Arc<AnswerWriter>, mut sent:
 impl Driver {
     /// Stores the answer, then writes its last parts, or tells its caller why there is none.
     pub(super) async fn conclude(mut self, ending: Ending) {
+        let cut_by = match &ending {
+            Ending::Failed(failure) => Some(failure.code.to_owned()),
+            Ending::Finished(_)
+            | Ending::Aborted
+            | Ending::FailedBeforeContent(_)
+            | Ending::AbortedBeforeContent => None,
+        };
         let failed = match ending {
             Ending::FailedBeforeContent(failure) => Some(failure),
             Ending::AbortedBeforeContent if self.told_to_stop => Some(of_code(ErrorCode::Conflict)),
@@ -65,7 +72,8 @@ impl Driver {
         let turn = std::mem::replace(&mut self.turn, Turn::new(self.opening.clone()));
         if let Some(answer) = turn.into_answer() {
             self.writer.settle();
-            let message = message_of(answer, self.engine.parts.clock.now());
+            let now = self.engine.parts.clock.now();
+            let message = Message { code: cut_by, ..message_of(answer, now) };
             self.store(message, &last).await;
         }
         self.writer.write_closing(last);

@@ -23,6 +23,7 @@ use super::runner::Found;
 use super::wanted::Wanted;
 use super::{TOOLS, ToolRow, words};
 use crate::config::Live;
+use crate::contract::trace::Trace;
 use crate::contract::ui_stream::Json;
 
 /// What a call comes to: a result, or words for the model.
@@ -58,6 +59,8 @@ impl Desk {
 /// The calls of one answer.
 pub struct Errands {
     desk: Arc<Desk>,
+    /// Of the answer.
+    trace: Trace,
     queued: AtomicU32,
 }
 
@@ -71,8 +74,8 @@ enum Brought {
 
 impl Errands {
     /// Of an answer that has called no tool yet.
-    pub fn at(desk: &Arc<Desk>) -> Self {
-        Self { desk: Arc::clone(desk), queued: AtomicU32::new(0) }
+    pub fn at(desk: &Arc<Desk>, trace: Trace) -> Self {
+        Self { desk: Arc::clone(desk), trace, queued: AtomicU32::new(0) }
     }
 
     /// Runs one call and waits for its end; `progress` hears first results before it. Dropped, it
@@ -152,7 +155,7 @@ impl Errands {
         let Desk { jobs, wanted, clock, live, .. } = self.desk.as_ref();
         let wait = live.now().tool_jobs.wait;
         let id = chance::id(clock.now());
-        let (_waiting, mut told) = wanted.wait_for(id);
+        let (_waiting, mut told) = wanted.wait_for(id, self.trace.clone());
         let payload = serde_json::to_string(asked).expect("texts and finite numbers");
         let job = NewJob {
             id,

@@ -119,7 +119,7 @@ impl ToolRunner {
             ToolKind::SearchProducts => Some(products::PLACES),
             ToolKind::SearchGlobal => Some(global::PLACES),
         };
-        let (upstream, holder) = (&self.upstream, tool.as_str());
+        let (upstream, holder) = (&self.upstream.within(self.wanted.trace_of(id)), tool.as_str());
         let found = match places {
             None => web::run(upstream, &self.web, &asked, self.web_deadline).await,
             Some(places) => {

@@ -15,6 +15,7 @@ use sendcat_state::key::TimedId;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::contract::trace::Trace;
 use crate::contract::ui_stream::Json;
 
 /// The jobs that are waited for. Cheap to clone.
@@ -25,15 +26,18 @@ pub struct Wanted(Arc<Mutex<HashMap<TimedId, Entry>>>);
 struct Entry {
     over: CancellationToken,
     first_results: mpsc::UnboundedSender<Json>,
+    /// Of the answer that waits.
+    trace: Trace,
 }
 
 impl Wanted {
     /// Says that somebody waits for a job, until what is returned is dropped. The job's first
-    /// results come by the channel: no more of them than it has providers.
-    pub fn wait_for(&self, id: TimedId) -> (Waiting, mpsc::UnboundedReceiver<Json>) {
+    /// results come by the channel: no more of them than it has providers. Its calls are steps of
+    /// that trace.
+    pub fn wait_for(&self, id: TimedId, trace: Trace) -> (Waiting, mpsc::UnboundedReceiver<Json>) {
         let over = CancellationToken::new();
         let (first_results, told) = mpsc::unbounded_channel();
-        self.jobs().insert(id, Entry { over: over.clone(), first_results });
+        self.jobs().insert(id, Entry { over: over.clone(), first_results, trace });
         (Waiting { wanted: self.clone(), id, over }, told)
     }
 
@@ -43,6 +47,11 @@ impl Wanted {
         if let Some(over) = over {
             over.cancelled().await;
         }
+    }
+
+    /// The trace of whoever waits for a job.
+    pub fn trace_of(&self, id: TimedId) -> Option<Trace> {
+        self.jobs().get(&id).map(|entry| entry.trace.clone())
     }
 
     /// Tells whoever waits for a job what it has found so far.
@@ -84,7 +93,8 @@ mod tests {
     fn a_job_is_wanted_for_as_long_as_somebody_waits() {
         let (wanted, id) = (Wanted::default(), TimedId::new(Default::default(), 7));
         assert!(wanted.no_longer(id).now_or_never().is_some());
-        let (waiting, _) = wanted.wait_for(id);
+        let (waiting, _) = wanted.wait_for(id, Trace::fresh([1, 2, 3]));
+        assert_eq!(wanted.trace_of(id), Some(Trace::fresh([1, 2, 3])));
         let mut no_longer = Box::pin(wanted.no_longer(id));
         assert!(no_longer.as_mut().now_or_never().is_none());
         drop(waiting);
@@ -96,7 +106,7 @@ mod tests {
     fn who_waits_is_told_what_was_found_first() {
         let (wanted, id) = (Wanted::default(), TimedId::new(Default::default(), 7));
         wanted.tell(id, Json::string("for nobody"));
-        let (waiting, mut told) = wanted.wait_for(id);
+        let (waiting, mut told) = wanted.wait_for(id, Trace::fresh([1, 2, 3]));
         wanted.tell(id, Json::string("first"));
         assert_eq!(told.try_recv().ok(), Some(Json::string("first")));
         drop(waiting);

@@ -45,7 +45,7 @@ pub enum MediaError {
 
 /// What the API says of a file.
 #[derive(Debug, Deserialize)]
-struct Announced {
+pub(in crate::upstream) struct Announced {
     url: String,
     mime_type: Option<String>,
     sha256: Option<String>,
@@ -121,10 +121,14 @@ async fn announced(
         .map(|id| format!("?{}", crate::upstream::text::pairs(&[("phone_number_id", id)])));
     let url = url_of(settings, media_id, query.as_deref().unwrap_or_default());
     let call = Call::get(PROVIDER, url).with_secret("authorization", &bearer(settings)?);
+    upstream.read(call, holder, deadline, (read_refusal, read_announced)).await
+}
+
+/// What the first step tells of a file.
+pub(in crate::upstream) fn read_announced(body: &[u8]) -> Result<Announced, UpstreamError> {
     let malformed =
         |_| UpstreamError::Malformed { provider: PROVIDER, what: "the body tells of no file" };
-    let read = move |body: &[u8]| serde_json::from_slice(body).map_err(malformed);
-    upstream.read(call, holder, deadline, (read_refusal, read)).await
+    serde_json::from_slice(body).map_err(malformed)
 }
 
 /// Whether the key may go to an address: to a host of [`MEDIA_HOSTS`], or to where the API itself

@@ -23,7 +23,16 @@ struct Desk {
 
 fn message(id: &str, role: Role, text: &str) -> Message {
     let (id, text) = (id.to_owned(), text.to_owned());
-    Message { id, role, text, parts: vec![], created_at: at(1), ending: Ending::Complete }
+    Message {
+        id,
+        role,
+        text,
+        parts: vec![],
+        created_at: at(1),
+        ending: Ending::Complete,
+        metadata: None,
+        code: None,
+    }
 }
 
 impl Desk {

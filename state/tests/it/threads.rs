@@ -26,7 +26,16 @@ struct Desk {
 fn message(id: &str, role: Role, text: &str) -> Message {
     let (id, text) = (id.to_owned(), text.to_owned());
     let created_at = at(1);
-    Message { id, role, text, parts: Vec::new(), created_at, ending: Ending::Complete }
+    Message {
+        id,
+        role,
+        text,
+        parts: Vec::new(),
+        created_at,
+        ending: Ending::Complete,
+        metadata: None,
+        code: None,
+    }
 }
 
 fn user(id: &str, text: &str) -> Message {
