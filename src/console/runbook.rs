@@ -31,9 +31,12 @@ pub fn anchors() -> &'static BTreeSet<String> {
 
 fn rendered(text: &str) -> (String, BTreeSet<String>) {
     let mut events: Vec<_> = Parser::new_ext(text, Options::ENABLE_TABLES)
-        .map(|event| match event {
-            Event::Html(text) | Event::InlineHtml(text) => Event::Text(text),
-            other => other,
+        .map(|event| {
+            if let Event::Html(text) | Event::InlineHtml(text) = event {
+                Event::Text(text)
+            } else {
+                event
+            }
         })
         .collect();
     let mut anchors = BTreeSet::new();
@@ -54,9 +57,8 @@ fn rendered(text: &str) -> (String, BTreeSet<String>) {
 fn heading(events: &[Event<'_>]) -> Option<String> {
     let Some(Event::Start(Tag::Heading { .. })) = events.first() else { return None };
     let within = events.iter().take_while(|event| !matches!(event, Event::End(TagEnd::Heading(_))));
-    let words = within.filter_map(|event| match event {
-        Event::Text(text) | Event::Code(text) => Some(text.as_ref()),
-        _ => None,
+    let words = within.filter_map(|event| {
+        if let Event::Text(text) | Event::Code(text) = event { Some(text.as_ref()) } else { None }
     });
     Some(words.collect())
 }
