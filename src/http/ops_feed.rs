@@ -10,14 +10,15 @@
 //! - Of [`OPS_STREAMS_MAX`](fixed::OPS_STREAMS_MAX) slots each reader holds one, until dropped.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use sendcat_state::timestamp::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tokio::sync::Mutex;
 
 use crate::config::fixed;
 use crate::contract::ops;
@@ -70,23 +71,24 @@ impl OpsFeed {
 
     /// What a reader has to be told who knows everything up to a number, or nothing yet: `None` if
     /// there is nothing new. If it is time for a snapshot, `take` takes it.
-    pub(super) fn after(
+    pub(super) async fn after(
         &self,
         known: Option<u64>,
         now: Timestamp,
-        take: impl FnOnce() -> Sections,
+        take: impl AsyncFnOnce() -> Sections,
     ) -> Option<News> {
-        // A snapshot that panicked has changed nothing here.
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        // Held while one reader takes the snapshot that the others wait for. Whoever goes away in
+        // the middle of it, or panics, has changed nothing.
+        let mut told = self.told.lock().await;
         if told.at.is_none_or(|at| now.since(at) >= fixed::OPS_STREAM_EVERY) {
-            told.renew(now, take());
+            told.renew(now, take().await);
         }
         told.after(known)
     }
 
     /// How long until the next snapshot is due.
-    pub(super) fn due_in(&self, now: Timestamp) -> Duration {
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) async fn due_in(&self, now: Timestamp) -> Duration {
+        let told = self.told.lock().await;
         told.at.map_or(Duration::ZERO, |at| now.until(at.after(fixed::OPS_STREAM_EVERY)))
     }
 }
@@ -141,6 +143,7 @@ pub(super) fn event(id: Option<u64>, name: &str, data: &impl Serialize) -> Bytes
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use serde_json::json;
 
     use super::*;
@@ -158,30 +161,45 @@ mod tests {
         (number, String::from_utf8(bytes.to_vec()).unwrap())
     }
 
-    fn unasked() -> Sections {
+    fn unasked() -> Value {
         panic!("nobody has to take a snapshot")
+    }
+
+    /// What a reader is told, where nothing has to be waited for.
+    fn after(
+        feed: &OpsFeed,
+        known: Option<u64>,
+        now: Timestamp,
+        take: impl FnOnce() -> Value,
+    ) -> Option<News> {
+        let told = feed.after(known, now, async || sections(take())).now_or_never();
+        told.expect("nobody holds the feed")
+    }
+
+    fn due_in(feed: &OpsFeed, now: Timestamp) -> Duration {
+        feed.due_in(now).now_or_never().expect("nobody holds the feed")
     }
 
     #[test]
     fn the_first_thing_told_is_everything_and_then_only_sections_that_changed() {
         let feed = OpsFeed::since(at(0));
-        let first = feed.after(None, at(5), || sections(json!({"a": 1, "b": {"c": null}})));
+        let first = after(&feed, None, at(5), || json!({"a": 1, "b": {"c": null}}));
         let whole = "id: 1\nevent: snapshot\ndata: {\"a\":1,\"b\":{\"c\":null}}\n\n";
         assert_eq!(text(first), (1, whole.to_owned()));
-        assert_eq!(feed.after(Some(1), at(1004), unasked), None);
-        assert_eq!(feed.due_in(at(1004)), Duration::from_millis(1));
-        let second = feed.after(Some(1), at(1005), || sections(json!({"a": 2, "b": {"c": null}})));
+        assert_eq!(after(&feed, Some(1), at(1004), unasked), None);
+        assert_eq!(due_in(&feed, at(1004)), Duration::from_millis(1));
+        let second = after(&feed, Some(1), at(1005), || json!({"a": 2, "b": {"c": null}}));
         assert_eq!(text(second), (2, "id: 2\nevent: delta\ndata: {\"a\":2}\n\n".to_owned()));
     }
 
     #[test]
     fn one_snapshot_a_second_serves_all_readers() {
         let feed = OpsFeed::since(at(0));
-        let first = feed.after(None, at(0), || sections(json!({"a": 1})));
-        assert_eq!(feed.after(None, at(999), unasked), first);
-        let delta = feed.after(Some(1), at(1000), || sections(json!({"a": 2})));
-        assert_eq!(feed.after(Some(1), at(1500), unasked), delta);
-        let late = text(feed.after(None, at(1999), unasked));
+        let first = after(&feed, None, at(0), || json!({"a": 1}));
+        assert_eq!(after(&feed, None, at(999), unasked), first);
+        let delta = after(&feed, Some(1), at(1000), || json!({"a": 2}));
+        assert_eq!(after(&feed, Some(1), at(1500), unasked), delta);
+        let late = text(after(&feed, None, at(1999), unasked));
         assert_eq!(late, (2, "id: 2\nevent: snapshot\ndata: {\"a\":2}\n\n".to_owned()));
     }
 
@@ -190,15 +208,15 @@ mod tests {
         let feed = OpsFeed::since(at(0));
         let count = DELTAS_KEPT as u64 + 2;
         for number in 1..=count {
-            feed.after(None, at(number * 1000), || sections(json!({"a": number})));
+            after(&feed, None, at(number * 1000), || json!({"a": number}));
         }
         let now = at(count * 1000);
-        let (number, late) = text(feed.after(Some(2), now, unasked));
+        let (number, late) = text(after(&feed, Some(2), now, unasked));
         assert_eq!(number, count);
         let told: Vec<_> = late.lines().filter(|line| line.starts_with("data")).collect();
         let every: Vec<_> = (3..=count).map(|n| format!("data: {{\"a\":{n}}}")).collect();
         assert_eq!(told, every);
-        let (_, too_late) = text(feed.after(Some(1), now, unasked));
+        let (_, too_late) = text(after(&feed, Some(1), now, unasked));
         assert_eq!(too_late, format!("id: {count}\nevent: snapshot\ndata: {{\"a\":{count}}}\n\n"));
     }
 

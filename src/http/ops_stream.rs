@@ -76,12 +76,13 @@ impl Reader {
             }
             let (feed, clock) = (&self.shared.feed, &self.shared.tree.clock);
             if let Some(News { number, bytes }) =
-                feed.after(known, clock.now(), || taken(&self.shared))
+                feed.after(known, clock.now(), async || taken(&self.shared)).await
             {
                 self.at = Place::Within(Some(number));
                 return Some(bytes);
             }
-            tokio::time::sleep(feed.due_in(clock.now())).await;
+            let due_in = feed.due_in(clock.now()).await;
+            tokio::time::sleep(due_in).await;
         }
     }
 }

@@ -88,7 +88,8 @@ const cases = {
     const titles = await page.locator(".panel h2").allInnerTexts();
     const circuits = await panel("circuits").locator(".row").count();
     const letter = await textOf(row("letters", "whatsapp").locator(".why"));
-    const branches = await panel("tree").locator(".tree > li").count();
+    const names = await panel("tree").locator("summary .name").allInnerTexts();
+    const branches = names.slice(0, 7);
     await panel("tree").locator("summary", { hasText: "limits" }).click();
     const shards = await panel("tree").locator(".row", { hasText: "rate_limiter-" }).count();
     await panel("config").locator("summary").click();

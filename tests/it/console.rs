@@ -79,9 +79,18 @@ fn every_panel_shows_what_is_so() {
         "Configuration",
         "Done from this page",
     ];
+    let branches = [
+        "journal",
+        "limits",
+        "guards: circuits",
+        "guards: bulkheads",
+        "replay",
+        "tools",
+        "answers",
+    ];
     let letter = "[invalid_function_args:whatsapp.processWebhook] \
                   entry[0].changes[0].value.messages[1].id: expected a message id";
-    let expected = json!({"titles": titles, "circuits": 10, "letter": letter, "branches": 7,
+    let expected = json!({"titles": titles, "circuits": 10, "letter": letter, "branches": branches,
         "shards": 16, "knob": "set", "verdict": "✓ All well", "readOnly": false});
     assert_eq!(seen, expected);
     let asked = [

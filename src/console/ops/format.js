@@ -53,7 +53,8 @@ export function sign(level) {
 export function gauge(used, max, level) {
   const share = max > 0 ? Math.min(1, used / max) : 0;
   return h("svg", {
-    class: `gauge ${level}`, viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true",
+    class: `gauge ${level}`, viewBox: "0 0 100 8", preserveAspectRatio: "none",
+    "aria-hidden": "true",
   }, h("rect", { class: "rest", width: 100, height: 8 }),
   h("rect", { class: "used", width: (share * 100).toFixed(1), height: 8 }));
 }

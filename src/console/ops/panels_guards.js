@@ -5,13 +5,13 @@ import { h } from "./dom.js";
 import { ago, count, gauge, past, plural, span, when } from "./format.js";
 import { panel, playbook, row } from "./panel.js";
 import { HISTORY_MS, blocked } from "./store.js";
-import { playbookOf } from "./verdict.js";
+import { playbookOf, sizeOf } from "./verdict.js";
 
 export function alerts(view) {
   const { rateLimitPressure, generatedAt } = view.shown;
   const rows = (rateLimitPressure?.recentAlerts || []).map((alert, at) => row(
     `${alert.alertKey}-${alert.createdAt}-${at}`, "warn", alert.alertKey,
-    [`${count(alert.count)} in ${alert.windowMinutes} min (from ${count(alert.threshold)}), `,
+    [`${sizeOf(alert)}, ${alert.delivery ? `${alert.delivery}, ` : ""}`,
       when(alert.createdAt, generatedAt), " ", playbook(playbookOf(alert.alertKey), alert.alertKey)],
   ));
   return panel(view, {

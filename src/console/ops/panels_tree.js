@@ -13,6 +13,7 @@ const SUBTREES = [
   ["replay", /^idempotency$/],
   ["tools", /^(job_queue|tool_cache|tool_worker-\d+)$/],
   ["answers", /^stream_log$/],
+  ["monitoring", /^alert_monitor$/],
   ["others", /^/],
 ];
 

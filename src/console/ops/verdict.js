@@ -33,24 +33,16 @@ const ORDER = { bad: 0, warn: 1, note: 2 };
 const finding = (level, panel, playbook, text, detail = "") =>
   ({ level, panel, playbook, text, detail });
 
-// The playbook of an alert's key, `source:bucket:outcome`.
-export function playbookOf(alertKey) {
-  const outcome = alertKey.split(":").at(-1);
-  const known = {
-    blocked: "#rate-limit-pressure",
-    contention_fallback: "#contention-fallback",
-    circuit_open: "#circuit-open",
-    opened: "#circuit-open",
-    saturated: "#bulkhead-saturated",
-    restarts: "#actor-restarts",
-    restarted: "#actor-restarts",
-    down: "#actor-down",
-    dead_letters: "#dead-letters",
-    dead: "#dead-letters",
-    backlog: "#backlog-growing",
-    journal_failing: "#journal-failing",
-  };
-  return known[outcome] || "#first-five-minutes";
+// The playbook of what an alert or a count is about: `source:bucket:outcome`, `bulkhead:provider`.
+export function playbookOf(key) {
+  if (key.startsWith("bulkhead:")) return "#bulkhead-saturated";
+  return key.endsWith(":contention_fallback") ? "#contention-fallback" : "#rate-limit-pressure";
+}
+
+// What an alert says of itself, and since when it is raised at all.
+export function sizeOf({ count: number, threshold, windowMinutes }) {
+  const span = windowMinutes ? ` in ${windowMinutes} min` : "";
+  return `${count(number)}${span}, from ${count(threshold)} on it is raised`;
 }
 
 function ofProcess({ process }) {
@@ -111,13 +103,12 @@ function ofLimits({ rateLimitPressure, windowMinutes, generatedAt }) {
   const since = windowMinutes * 60_000;
   const alerts = recentAlerts.filter((alert) => ago(alert.createdAt, generatedAt) < since);
   const found = alerts.map((alert) => {
-    const detail = `${count(alert.count)} in ${alert.windowMinutes} min,`
-      + ` from ${count(alert.threshold)} on it is raised`;
-    return finding("warn", "alerts", playbookOf(alert.alertKey), `alert ${alert.alertKey}`, detail);
+    const text = `alert ${alert.alertKey}`;
+    return finding("warn", "alerts", playbookOf(alert.alertKey), text, sizeOf(alert));
   });
   for (const [key, number] of Object.entries(summary)) {
     if (number === 0) continue;
-    const level = key.endsWith(":contention_fallback") ? "warn" : "note";
+    const level = playbookOf(key) === "#contention-fallback" ? "warn" : "note";
     const text = `${key}: ${plural(number, "refusal")} in ${windowMinutes} min`;
     found.push(finding(level, "limits", playbookOf(key), text));
   }
