@@ -1,8 +1,8 @@
 //! sendcat: the backend that AI chat products can trust. The rooms, from the wire inwards:
 //! [`contract`] is what is promised on it, [`config`] what is told from outside, [`http`] speaks,
 //! [`chat`] is a turn, [`inbox`] what an accepted webhook leads to, [`upstream`] the one way out,
-//! [`sandbox`] what stands in for the world, [`console`] the pages, [`telemetry`] the logs, and
-//! [`cli`] wires them all.
+//! [`sandbox`] what stands in for the world, [`console`] the pages, [`telemetry`] the logs,
+//! [`load`] the client of the operators' commands, and [`cli`] wires them all.
 
 pub mod chat;
 pub mod cli;
@@ -11,6 +11,7 @@ pub mod console;
 pub mod contract;
 pub mod http;
 pub mod inbox;
+pub mod load;
 pub mod sandbox;
 pub mod telemetry;
 pub mod upstream;

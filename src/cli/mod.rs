@@ -2,12 +2,13 @@
 
 mod config;
 mod serve;
+mod snapshot;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Fault, Source};
+use crate::config::{Fault, Secret, Source};
 
 /// The backend that AI chat products can trust.
 #[derive(Debug, Parser)]
@@ -23,6 +24,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Prints every knob with its value in force.
     Config(config::Arguments),
+    /// Shows what operators see of a running server.
+    Snapshot(snapshot::Arguments),
 }
 
 /// Wrong usage, and values that no server would start with (INTERFACE.md §1).
@@ -37,12 +40,19 @@ pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Snapshot(arguments) => snapshot::run(&arguments),
     }
 }
 
 /// The environment and the file that it names.
 fn source() -> Result<Source, Vec<Fault>> {
     Source::from_process().and_then(Source::with_named_file)
+}
+
+/// The token of an operator's command, by the knob that the server has it by.
+fn operators_token() -> Option<Secret> {
+    let source = Source::from_process().ok()?;
+    ["OPS_TOKEN", "OPS_READ_TOKEN"].iter().find_map(|name| source.text(name)).map(Secret::new)
 }
 
 /// Says what is wrong, a line each.

@@ -128,6 +128,13 @@ impl Source {
         layers.into_iter().flatten().any(|value| !value.trim().is_empty())
     }
 
+    /// A knob as it is written, checked by nobody: for commands that start no server.
+    pub fn text(&self, name: &str) -> Option<String> {
+        let mut set =
+            self.values(name).map(|(text, _)| text.trim()).filter(|text| !text.is_empty());
+        set.next().map(str::to_owned)
+    }
+
     /// The values of a knob, the strongest first.
     pub(super) fn values(&self, name: &str) -> impl Iterator<Item = (&str, Origin)> {
         let file_name = name.to_ascii_lowercase();

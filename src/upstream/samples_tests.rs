@@ -1,5 +1,5 @@
-//! Every recorded body of a provider, whole and cut at every byte: what is cut is never taken for an
-//! answer, and a refusal stays the refusal that its status says.
+//! Every recorded body of a provider, whole and cut at every byte: what is cut is never taken for
+//! an answer, and a refusal stays the refusal that its status says.
 
 use sendcat_state::key::ProviderId;
 

@@ -48,6 +48,7 @@ mod sessions;
 mod shutdown;
 mod shutdown_load;
 mod smoke;
+mod snapshot_command;
 mod support;
 mod thread_messages;
 mod threads;

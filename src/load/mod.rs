@@ -1,0 +1,3 @@
+//! Traffic as a client: what the operators' tools ask a running server, and see of it.
+
+pub mod ops_client;
