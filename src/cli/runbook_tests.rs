@@ -21,7 +21,7 @@ fn commands() -> Vec<&'static str> {
 }
 
 /// What else a runbook needs, by its beginning.
-const OTHERS: &[&str] = &["URL=", "OPS=", "WHO=", "df ", "kill -TERM "];
+const OTHERS: &[&str] = &["URL=", "export OPS_TOKEN=", "WHO=", "df ", "kill -TERM "];
 
 #[test]
 fn a_command_of_the_runbook_is_ours_or_one_that_every_machine_has() {

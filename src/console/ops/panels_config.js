@@ -22,7 +22,8 @@ function shown(value, unit) {
 function knobRow(knob) {
   const isOwn = knob.source !== "default";
   return row(knob.name, "good", h("code", {}, knob.name), [
-    h("b", { class: isOwn ? "own" : "" }, shown(knob.value, knob.unit)), ` ${SOURCES[knob.source] || knob.source}`,
+    h("b", { class: isOwn ? "own" : "" }, shown(knob.value, knob.unit)),
+    ` ${SOURCES[knob.source] || knob.source}`,
     isOwn && !isNone(knob.default) && ` (default ${shown(knob.default, knob.unit)})`,
     knob.reloadable ? ", reloadable" : "",
     h("small", {}, knob.about),
