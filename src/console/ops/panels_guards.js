@@ -12,10 +12,11 @@ export function alerts(view) {
   const rows = (rateLimitPressure?.recentAlerts || []).map((alert, at) => row(
     `${alert.alertKey}-${alert.createdAt}-${at}`, "warn", alert.alertKey,
     [`${sizeOf(alert)}, ${alert.delivery ? `${alert.delivery}, ` : ""}`,
-      when(alert.createdAt, generatedAt), " ", playbook(playbookOf(alert.alertKey), alert.alertKey)],
+      when(alert.createdAt, generatedAt), " ",
+      playbook(playbookOf(alert.alertKey), alert.alertKey)],
   ));
   return panel(view, {
-    id: "alerts", title: "Alerts", anchor: "#first-five-minutes", rows,
+    id: "alerts", title: "Alerts", anchor: "#alert-monitor", rows,
     head: [rows.length ? plural(rows.length, "recent alert") : "", button("run-alerts")],
     none: "None was raised of late.",
   });
