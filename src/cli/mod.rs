@@ -63,3 +63,6 @@ fn refuse(faults: &[Fault]) -> ExitCode {
     }
     ExitCode::from(EXIT_USAGE)
 }
+
+#[cfg(test)]
+mod runbook_tests;

@@ -9,6 +9,10 @@ use sendcat_state::tool_cache::CacheRules;
 pub const CHAT_BODY_BYTES_MAX: usize = 64 * 1024;
 /// How often a stream shows that it lives.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How often the operators' stream tells what has changed.
+pub const OPS_STREAM_EVERY: Duration = Duration::from_secs(1);
+/// Readers of the operators' stream at once.
+pub const OPS_STREAMS_MAX: usize = 16;
 /// The most that one answer's stream log holds, in bytes.
 pub const STREAM_LOG_BYTES_MAX: usize = 4 * 1024 * 1024;
 

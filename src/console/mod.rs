@@ -1,7 +1,11 @@
-//! Pages for people, built in: each is one file for the browser and asks no other server.
+//! Pages for people, built in: none asks any other server.
 //!
-//! The chat page is a client of `/api` like any other. Its script and style are allowed by their
-//! digests, so that a text which slipped into the page could still run nothing.
+//! The chat page is one file for the browser and a client of `/api` like any other. Its script and
+//! style are allowed by their digests, so that a text which slipped into the page could still run
+//! nothing. The operators' console is [`ops`], and [`runbook`] what to do about what it shows.
+
+pub mod ops;
+pub mod runbook;
 
 use std::sync::LazyLock;
 

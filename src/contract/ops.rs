@@ -9,6 +9,7 @@ mod config;
 mod control;
 mod inbox;
 mod snapshot;
+mod stream;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ pub use config::*;
 pub use control::*;
 pub use inbox::*;
 pub use snapshot::*;
+pub use stream::*;
 
 /// Counts by name.
 pub type Counts = BTreeMap<String, u64>;

@@ -55,14 +55,22 @@ pub(super) struct Readiness {
 
 /// 200 if work can be done, also badly; 503 if traffic should go elsewhere.
 pub(super) async fn readyz(call: Call) -> Result<HttpResponse, Refusal> {
-    let (unready, degraded) = reasons(call.shared());
-    let (code, status) = match (unready.is_empty(), degraded.is_empty()) {
-        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unready"),
-        (true, false) => (StatusCode::OK, "degraded"),
-        (true, true) => (StatusCode::OK, "ok"),
-    };
-    let reasons = unready.into_iter().chain(degraded).collect();
+    let (status, reasons) = readiness(call.shared());
+    let code = if status == UNREADY { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     Ok(HttpResponse::build(code).json(Readiness { status, reasons }))
+}
+
+const UNREADY: &str = "unready";
+
+/// `ok`, `degraded` or `unready`, and why it is not `ok`, worst first.
+pub(super) fn readiness(shared: &Shared) -> (&'static str, Vec<String>) {
+    let (unready, degraded) = reasons(shared);
+    let status = match (unready.is_empty(), degraded.is_empty()) {
+        (false, _) => UNREADY,
+        (true, false) => "degraded",
+        (true, true) => "ok",
+    };
+    (status, unready.into_iter().chain(degraded).collect())
 }
 
 /// What keeps the process from its work, and what makes it do it badly.

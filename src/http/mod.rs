@@ -15,10 +15,13 @@ pub mod ops;
 pub mod ops_alerts;
 pub mod ops_cache;
 pub mod ops_config;
+pub mod ops_feed;
 pub mod ops_guards;
 pub mod ops_inbox;
 pub mod ops_jobs;
+pub mod ops_page;
 pub mod ops_snapshot;
+pub mod ops_stream;
 pub mod page;
 pub mod pages;
 pub mod records;
@@ -43,6 +46,7 @@ use crate::inbox::Inbox;
 use crate::inbox::gmail::Mailboxes;
 use guard::bearer::Auth;
 use guard::keys::KeySource;
+use ops_feed::OpsFeed;
 
 /// What every HTTP worker shares.
 pub struct Shared {
@@ -56,6 +60,8 @@ pub struct Shared {
     pub auth: Auth,
     /// The token that the chat page is given; `None` where there is no page.
     pub page_token: Option<String>,
+    /// What the readers of `GET /ops/stream` share.
+    pub feed: OpsFeed,
     /// Set when the process begins to end.
     pub draining: AtomicBool,
     /// Faults armed on handlers, by the name `http`.

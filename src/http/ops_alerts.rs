@@ -9,6 +9,7 @@ use sendcat_state::events::{Event, EventOutcome, Series};
 use sendcat_state::key::Bucket;
 use sendcat_state::timestamp::Timestamp;
 
+use super::Shared;
 use super::dispatch::Call;
 use super::ops::now;
 use super::pages::{limit_of, wrong};
@@ -42,6 +43,14 @@ impl Wanted {
             bucket: named(call, "bucket", Bucket::ALL, Bucket::as_str)?,
             outcome: named(call, "outcome", EventOutcome::ALL, EventOutcome::as_str)?,
         })
+    }
+
+    /// As much as the knobs say of everything.
+    pub(super) fn by_default(shared: &Shared) -> Self {
+        let config = shared.config();
+        let ops = &config.ops;
+        let (window_minutes, limit) = (ops.default_window_minutes, ops.max_rows_per_section);
+        Self { window_minutes, limit, bucket: None, outcome: None }
     }
 
     fn window(&self) -> Duration {

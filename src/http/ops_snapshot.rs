@@ -25,14 +25,19 @@ use crate::contract::rfc3339;
 pub(super) async fn get(call: Call) -> Result<HttpResponse, Refusal> {
     let shared = call.shared();
     let wanted = Wanted::of(&call)?;
+    Ok(respond::json(&taken(shared, &wanted).await))
+}
+
+/// The snapshot as it is now, with what is wanted of the limiter's refusals.
+pub(super) async fn taken(shared: &Shared, wanted: &Wanted) -> Snapshot {
     let refused = shared.tree.monitor.look().await;
     let at = shared.tree.clock.now();
     let queue = shared.tree.jobs.view();
-    Ok(respond::json(&Snapshot {
+    Snapshot {
         generated_at: now(shared),
         window_minutes: wanted.window_minutes,
         config: rules(&shared.config()),
-        rate_limit_pressure: ops_alerts::pressure(&wanted, &refused, at),
+        rate_limit_pressure: ops_alerts::pressure(wanted, &refused, at),
         circuits: circuits(shared, at),
         bulkheads: bulkheads(shared),
         replay_protection: replay_protection(shared),
@@ -40,7 +45,7 @@ pub(super) async fn get(call: Call) -> Result<HttpResponse, Refusal> {
         tool_jobs: tool_jobs(&shared.config(), &queue, at),
         inbox: inbox(&queue, at),
         actors: actor_rows(shared),
-    }))
+    }
 }
 
 fn rules(config: &Config) -> ops::ConfigSection {

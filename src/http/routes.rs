@@ -5,6 +5,7 @@
 //! route may answer, and each is produced by a test.
 
 mod chats;
+mod console;
 mod mailboxes;
 mod open;
 mod operators;
@@ -40,6 +41,8 @@ pub enum Guard {
     ChatLimit,
     /// An operator, or for GET a reader of operators' answers.
     Operator,
+    /// There are operators: `OPS_TOKEN` is set.
+    OperatorsExist,
     /// The body is declared as JSON.
     Json,
     /// It is, or it is a push that Pub/Sub has unwrapped.
@@ -91,6 +94,7 @@ impl Guard {
             Self::IpLimit(_) | Self::ChatLimit => &[Code::RateLimited],
             Self::Bearer => &[Code::Unauthorized, Code::Misconfigured, Code::UpstreamUnavailable],
             Self::Operator => &[Code::NotFound, Code::Unauthorized],
+            Self::OperatorsExist => &[Code::NotFound],
             Self::Json | Self::JsonOrUnwrapped => &[Code::UnsupportedMediaType],
             Self::Body(_) => &[Code::PayloadTooLarge, Code::RequestTimeout],
         }
@@ -142,8 +146,15 @@ macro_rules! rows {
 }
 use rows;
 
-const TABLES: &[&[Route]] =
-    &[chats::ROWS, open::ROWS, webhooks::ROWS, operators::ROWS, owned::ROWS, mailboxes::ROWS];
+const TABLES: &[&[Route]] = &[
+    console::ROWS,
+    chats::ROWS,
+    open::ROWS,
+    webhooks::ROWS,
+    operators::ROWS,
+    owned::ROWS,
+    mailboxes::ROWS,
+];
 
 /// The table. Rows of one path stand together.
 pub const ROUTES: &[Route] = &joined::<{ count(TABLES) }>(TABLES);

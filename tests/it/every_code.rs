@@ -17,7 +17,8 @@ use serde_json::json;
 
 use failing::{with_a_failing_model, without_keys};
 use operators::{
-    REDELIVER, RELOAD, from_a_bad_file, once_it_is_done, with_a_full_backlog, without_its_actor,
+    REDELIVER, RELOAD, STREAM, from_a_bad_file, once_it_is_done, once_too_often,
+    with_a_full_backlog, without_its_actor,
 };
 use world::{World, good_body, path_of};
 
@@ -71,6 +72,7 @@ ways! {
     Deaf: an_actor_that_gives_no_answer_is_overloaded by without_its_actor;
     Backlog: a_dead_letter_for_which_there_is_no_room_waits by with_a_full_backlog;
     Key: a_key_with_another_body_is_a_mismatch by with_a_key_of_another_body;
+    Crowded: who_is_one_reader_too_many_is_overloaded by once_too_often;
     Done: what_is_done_is_not_redelivered by once_it_is_done;
     Full: who_has_all_there_may_be_is_in_conflict by by_a_full_owner;
     Draining: a_process_that_drains_is_overloaded by while_it_drains;
@@ -101,12 +103,13 @@ fn way_of((route, code): &Wanted) -> Option<Way> {
         Code::InvalidRequest if route.path == RELOAD => Way::File,
         Code::InvalidRequest => Way::Shape,
         Code::Misconfigured => Way::NothingSet,
-        Code::NotFound if operators || route.path == "/" => Way::NothingSet,
+        Code::NotFound if route.path.starts_with("/ops") || route.path == "/" => Way::NothingSet,
         Code::NotFound => Way::Unknown,
         Code::Conflict if stop => Way::Over,
         Code::Conflict if operators => Way::Done,
         Code::Conflict => Way::Full,
         Code::Overloaded if route.path == REDELIVER => Way::Backlog,
+        Code::Overloaded if route.path == STREAM => Way::Crowded,
         Code::Overloaded if operators => Way::Deaf,
         Code::Overloaded => Way::Draining,
         Code::IdempotencyMismatch => Way::Key,

@@ -254,7 +254,7 @@ pub(crate) const ROOMS: &[Room] = &[
         folder: "src/console/",
         rooms: &["console", "contract"],
         ours: &[],
-        packages: &["base64", "serde", "serde_json", "sha2"],
+        packages: &["base64", "pulldown_cmark", "serde", "serde_json", "sha2"],
     },
     Room {
         folder: "src/telemetry/",

@@ -42,7 +42,7 @@ pub(super) fn announce(config: &Config, sandbox: &Sandbox, token: &str, bound: S
     eprintln!("sendcat with a sandbox: every provider is a stand-in, nothing leaves this machine");
     eprintln!("chat token: {token}");
     eprintln!("ops token: {ops}");
-    eprintln!("console: http://{bound}/");
+    eprintln!("console: http://{bound}/ops");
     eprintln!("whatsapp verify token: {}", first(&whatsapp.verify_tokens));
     eprintln!("whatsapp app secret: {}", first(&whatsapp.app_secrets));
     eprintln!("gmail push token: {}", first(&config.providers.google.push_tokens));

@@ -27,6 +27,7 @@ use crate::chat::tools::{Desk, ToolRunner, Wanted};
 use crate::config::{self, Config, Live, fixed};
 use crate::http::guard::bearer::Auth;
 use crate::http::guard::keys::{KeySource, NoKey};
+use crate::http::ops_feed::OpsFeed;
 use crate::http::{Shared, Worker};
 use crate::inbox::answers::{Answering, Appoint};
 use crate::inbox::gmail::{self, Mailboxes};
@@ -190,7 +191,8 @@ pub(super) fn shared(live: Live, tree: Tree, page_begun_at: Option<SystemTime>) 
     let inbox = Inbox::new(tree.claims.clone(), tree.jobs.clone(), tree.clock.clone());
     let draining = AtomicBool::new(false);
     let faults = Default::default();
-    Arc::new(Shared { live, tree, inbox, auth, page_token, draining, faults })
+    let feed = OpsFeed::since(tree.clock.now());
+    Arc::new(Shared { live, tree, inbox, auth, page_token, feed, draining, faults })
 }
 
 /// Makes each worker its engine.

@@ -15,7 +15,9 @@ pub use bearer::Caller;
 use super::dispatch::Call;
 use super::respond::Refusal;
 use super::routes::Guard;
+use crate::config::Secret;
 use crate::contract::code::ErrorCode;
+use crate::contract::signature::token_matches;
 
 /// Asks one guard.
 pub(super) async fn check(
@@ -43,6 +45,7 @@ pub(super) async fn check(
         },
         Guard::ChatLimit => rate_limit::by_caller(call).await,
         Guard::Operator => operator(call),
+        Guard::OperatorsExist => operators_exist(call),
         Guard::Json => body::declared_as_json(&call.request),
         Guard::JsonOrUnwrapped => body::declared_as_json_or_push(&call.request),
         Guard::Body(limit) => {
@@ -55,16 +58,27 @@ pub(super) async fn check(
 /// Lets operators in, and for GET those who may only read. Without a token set there is no such
 /// route.
 fn operator(call: &Call) -> Result<(), Refusal> {
-    let ops = &call.shared().config().ops;
-    let Some(token) = &ops.token else { return Err(ErrorCode::NotFound.into()) };
-    let presented = bearer::token_of(call.field("authorization")).unwrap_or_default();
-    let matches = |token: &crate::config::Secret| {
-        crate::contract::signature::token_matches(&[token], presented.as_bytes())
-    };
+    operators_exist(call)?;
+    let config = call.shared().config();
     let reads = call.request.method() == actix_web::http::Method::GET;
-    let reader = ops.read_token.as_ref().is_some_and(matches);
-    if matches(token) || (reads && reader) {
+    if may_change(call) || (reads && presents(call, config.ops.read_token.as_ref())) {
         return Ok(());
     }
     Err(ErrorCode::Unauthorized.into())
+}
+
+/// Without a token set there are no operators, and no page for them.
+fn operators_exist(call: &Call) -> Result<(), Refusal> {
+    let set = call.shared().config().ops.token.is_some();
+    if set { Ok(()) } else { Err(ErrorCode::NotFound.into()) }
+}
+
+/// Whether an operator calls who may change things, not only read.
+pub(super) fn may_change(call: &Call) -> bool {
+    presents(call, call.shared().config().ops.token.as_ref())
+}
+
+fn presents(call: &Call, token: Option<&Secret>) -> bool {
+    let presented = bearer::token_of(call.field("authorization")).unwrap_or_default();
+    token.is_some_and(|token| token_matches(&[token], presented.as_bytes()))
 }

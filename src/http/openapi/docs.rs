@@ -178,6 +178,17 @@ docs! {
         "Says whether the process can do its work.";
     "GET" "/openapi.json" (NO_QUERY) ()
         [200 "This document." Media::Json(object)] "Describes every route.";
+    "GET" "/ops" (NO_QUERY) ()
+        [200 "The page, without a value in it." Media::Text("text/html")]
+        "Shows the operators' console, which asks for a token.";
+    "GET" "/ops/runbook" (NO_QUERY) ()
+        [200 "The page." Media::Text("text/html")] "Shows what to do when something is wrong.";
+    "GET" "/ops/assets/{file}" (NO_QUERY) ()
+        [200 "A script or a style." Media::Text("text/*")] "Hands out a file of these pages.";
+    "GET" "/ops/stream" (NO_QUERY) ()
+        [200 "Events access, snapshot, then a delta a second; end at drain."
+            Media::Text("text/event-stream")]
+        "Streams the snapshot and what changes of it.";
     "GET" "/ops/actors" (NO_QUERY) ()
         [200 "Every actor." Media::Json(named::<ops::ActorsAnswer>)] "Shows every actor.";
     "GET" "/ops/circuits" (NO_QUERY) ()

@@ -6,12 +6,15 @@ use super::{Wanted, assert_reached, each};
 use crate::dead_letters;
 use crate::every_code::world::World;
 use crate::support::client::{Caller, run};
+use crate::support::raw::Raw;
 use crate::support::scene::{get, until};
 use crate::support::webhook::{OPS_TOKEN, delivery_of, receiver};
+use sendcat::config::fixed;
 
 pub(super) const REDELIVER: &str = "/ops/dead-letters/{id}/redeliver";
 
 pub(super) const RELOAD: &str = "/ops/config/reload";
+pub(super) const STREAM: &str = "/ops/stream";
 
 pub(super) fn redelivery_of(id: &str) -> String {
     REDELIVER.replace("{id}", id)
@@ -74,4 +77,19 @@ pub(super) fn without_its_actor(wanted: &[Wanted]) {
         world.arms(&format!("{actor}:panic_decide@0"));
         world.caller.request(route.method, path).bearer_auth(OPS_TOKEN)
     });
+}
+
+pub(super) fn once_too_often(wanted: &[Wanted]) {
+    let world = World::of(receiver());
+    let line = format!("authorization: Bearer {OPS_TOKEN}");
+    let request = format!("GET {STREAM} HTTP/1.1\r\nhost: {{host}}\r\n{line}\r\n\r\n");
+    let readers: Vec<_> = std::iter::repeat_with(|| {
+        let mut reader = Raw::send(world.server.url(), &request);
+        reader.until("event: snapshot");
+        reader
+    })
+    .take(fixed::OPS_STREAMS_MAX)
+    .collect();
+    each(wanted, |route| world.good(route));
+    drop(readers);
 }
