@@ -97,6 +97,7 @@ pub struct Config {
     circuits: PerProvider<CircuitRules>,
     bulkheads: PerProvider<BulkheadRules>,
     listing: Listing,
+    secrets: Vec<Secret>,
 }
 
 impl Config {
@@ -110,13 +111,13 @@ impl Config {
         if let Value::List(pairs) = settled.0["WEBHOOK_SOURCES"].value.clone() {
             settled.0.extend(providers::settle_source_secrets(source, &pairs)?);
         }
-        let listing = Listing::of(&settled);
-        let config = Self::take(&mut settled, listing);
+        let (listing, secrets) = (Listing::of(&settled), settled.secrets_in_force());
+        let config = Self::take(&mut settled, listing, secrets);
         debug_assert!(settled.0.is_empty(), "nobody reads {:?}", settled.0.keys());
         Ok(config)
     }
 
-    fn take(from: &mut Settled, listing: Listing) -> Self {
+    fn take(from: &mut Settled, listing: Listing, secrets: Vec<Secret>) -> Self {
         Self {
             bind: from.address("SENDCAT_BIND"),
             data_dir: from.path("SENDCAT_DATA_DIR").expect("the data directory has a default"),
@@ -145,6 +146,7 @@ impl Config {
             circuits: PerProvider::new(|each| take_circuit(from, each)),
             bulkheads: PerProvider::new(|each| take_bulkhead(from, each)),
             listing,
+            secrets,
         }
     }
 
@@ -183,6 +185,11 @@ impl Config {
     /// Every knob with the value in force, secrets masked: what `sendcat config` prints.
     pub fn listing(&self) -> &Listing {
         &self.listing
+    }
+
+    /// Every secret in force, for whoever has to keep them out of what is said.
+    pub fn secrets(&self) -> &[Secret] {
+        &self.secrets
     }
 }
 

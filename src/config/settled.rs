@@ -14,7 +14,7 @@ use super::fault::Fault;
 use super::kind::{Kind, Value};
 use super::knobs::{self, Fallback, Knob};
 use super::secret::Secret;
-use super::source::{Origin, Source};
+use super::source::{Origin, SOURCE_SECRET, Source};
 
 /// A value in force: what it is, how it was written, where it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,25 @@ impl Settled {
             }
         }
         if faults.is_empty() { Ok(Self(settled)) } else { Err(faults) }
+    }
+
+    /// The values of all that is secret; a configured source's secrets too.
+    pub(super) fn secrets_in_force(&self) -> Vec<Secret> {
+        let is_secret = |name: &str| {
+            name.starts_with(SOURCE_SECRET)
+                || knobs::find(name).is_some_and(|knob| knob.kind.is_secret())
+        };
+        let secret = self.0.iter().filter(|(name, _)| is_secret(name));
+        let texts = secret.flat_map(|(_, settlement)| match &settlement.value {
+            Value::Text(text) => std::slice::from_ref(text),
+            Value::List(texts) => texts.as_slice(),
+            Value::Unset
+            | Value::Off
+            | Value::Number(_)
+            | Value::Networks(_)
+            | Value::Address(_) => &[],
+        });
+        texts.map(Secret::new).collect()
     }
 
     fn take(&mut self, name: &str) -> Value {

@@ -1,5 +1,7 @@
 //! Logs, and reports of panics and errors. What reports trouble must not cause it.
 
+pub mod redact;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -23,7 +25,8 @@ pub enum LogFormat {
 /// Sets up logs to standard error, and reports where a DSN is set. A second call changes nothing.
 pub fn start(filter: &str, format: LogFormat, dsn: Option<&Secret>) -> Telemetry {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let pretty = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let pretty =
+        tracing_subscriber::fmt::layer().with_writer(|| redact::Redacting(std::io::stderr()));
     let set = match format {
         LogFormat::Pretty => {
             let logs = tracing_subscriber::registry().with(filter).with(pretty);

@@ -248,6 +248,8 @@ pub(crate) const ROOMS: &[Room] = &[
         ours: &[("sendcat_actors", &["ports", "observe"])],
         packages: &[
             "humantime",
+            "percent_encoding",
+            "regex",
             "reqwest",
             "rustls",
             "sentry",
