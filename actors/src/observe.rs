@@ -12,7 +12,7 @@ use std::time::Duration;
 use sendcat_state::timestamp::Timestamp;
 
 pub(crate) use panics::CaughtPanic;
-pub use panics::note_panics;
+pub use panics::{Redact, note_panics};
 
 /// Whether an actor answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -64,7 +64,7 @@ enum ServeError {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    sendcat_actors::observe::note_panics();
+    sendcat_actors::observe::note_panics(telemetry::redact::owned, telemetry::say_panic);
     let served = actix::System::new().block_on(serve(arguments.sandbox));
     match served {
         Ok(Ended::Stopped) => ExitCode::SUCCESS,
@@ -107,6 +107,7 @@ async fn serve(with_sandbox: bool) -> Result<Ended, ServeError> {
     } else {
         (config, None)
     };
+    telemetry::redact::know(config.secrets());
     let format = if std::io::stderr().is_terminal() { LogFormat::Pretty } else { LogFormat::Json };
     // The sandbox's own ingest is for drills, not for what goes wrong in this process.
     let dsn = config.ops.sentry_dsn.as_ref().filter(|_| !with_sandbox);

@@ -41,6 +41,19 @@ pub fn start(filter: &str, format: LogFormat, dsn: Option<&Secret>) -> Telemetry
     Telemetry { _sentry: dsn.and_then(report_to) }
 }
 
+/// Says on standard error that a thread panicked: as a line of the log, within the request or the
+/// job that it happened in, or plainly while nothing logs yet. The message is redacted.
+#[expect(clippy::print_stderr, reason = "nothing logs yet, and a panic must be seen")]
+pub fn say_panic(message: &str, location: Option<&str>) {
+    let (location, current) = (location.unwrap_or("a place unknown"), std::thread::current());
+    let thread = current.name().unwrap_or("unnamed");
+    if tracing::dispatcher::has_been_set() {
+        tracing::error!(thread, said = message, "panicked at {location}");
+    } else {
+        eprintln!("thread {thread} panicked at {location}: {message}");
+    }
+}
+
 /// Reports to Sentry. A DSN that makes no sense is a line in the log, not a reason to stay down.
 fn report_to(dsn: &Secret) -> Option<sentry::ClientInitGuard> {
     match dsn.expose().parse::<sentry::types::Dsn>() {

@@ -105,6 +105,11 @@ pub fn text(text: &str) -> Cow<'_, str> {
     })
 }
 
+/// The same as a text of its own.
+pub fn owned(words: &str) -> String {
+    text(words).into_owned()
+}
+
 /// Takes secrets out of every line on its way to `W`. A line comes in one write, as the formatting
 /// layer makes it.
 pub(super) struct Redacting<W>(pub(super) W);
