@@ -6,7 +6,7 @@
 //! answer, calls go on under a local cap.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sendcat_state::bulkhead::{
@@ -207,6 +207,8 @@ pub struct Bulkheads {
     bulkheads: PerProvider<Lined>,
     /// Calls made while a bulkhead gave no answer.
     local: PerProvider<Arc<AtomicUsize>>,
+    /// Calls that got no slot.
+    refused: PerProvider<Arc<AtomicU64>>,
 }
 
 impl Bulkheads {
@@ -223,7 +225,8 @@ impl Bulkheads {
             Lined { bulkhead, bell: Arc::default() }
         };
         let local = PerProvider::new(|_| Arc::default());
-        Self { bulkheads: PerProvider::new(bulkhead), local }
+        let refused = PerProvider::new(|_| Arc::default());
+        Self { bulkheads: PerProvider::new(bulkhead), local, refused }
     }
 
     /// Takes a slot for `holder`, whom operators see, as somebody at a screen.
@@ -240,6 +243,19 @@ impl Bulkheads {
     /// # Errors
     /// [`Saturated`] if no slot came in time, or none is expected to; it says when one is.
     pub async fn acquire_as(
+        &self,
+        provider: ProviderId,
+        holder: &str,
+        priority: Priority,
+    ) -> Result<Slot, Saturated> {
+        let acquired = self.ask_for_one(provider, holder, priority).await;
+        if acquired.is_err() {
+            self.refused.of(provider).fetch_add(1, Ordering::Relaxed);
+        }
+        acquired
+    }
+
+    async fn ask_for_one(
         &self,
         provider: ProviderId,
         holder: &str,
@@ -314,6 +330,11 @@ impl Bulkheads {
             Ok(_) => Ok(Slot { held: Held::Local(Arc::clone(calls)), lease_ttl }),
             Err(_) => Err(Saturated { provider, retry_after: Duration::from_secs(1) }),
         }
+    }
+
+    /// Calls to a provider that got no slot, since the process started.
+    pub fn refused(&self, provider: ProviderId) -> u64 {
+        self.refused.of(provider).load(Ordering::Relaxed)
     }
 
     /// The actor of one provider.
