@@ -1,6 +1,7 @@
 //! The command line: one file a command; everything else is wired here and nowhere else.
 
 mod config;
+mod dashboard;
 mod serve;
 
 use std::process::ExitCode;
@@ -23,6 +24,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Prints every knob with its value in force.
     Config(config::Arguments),
+    /// Prints a dashboard for Grafana, or alert rules for Prometheus.
+    Dashboard(dashboard::Arguments),
 }
 
 /// Wrong usage, and values that no server would start with (INTERFACE.md §1).
@@ -37,6 +40,7 @@ pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Dashboard(arguments) => dashboard::run(&arguments),
     }
 }
 

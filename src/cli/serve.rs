@@ -19,9 +19,10 @@ use self::backstop::Backstop;
 use crate::chat::tools::Wanted;
 use crate::config::{Config, Fault, Source};
 use crate::http::guard::bearer::Auth;
-use crate::http::routes;
+use crate::http::{self, routes};
 use crate::inbox::answers::Appoint;
 use crate::sandbox::Sandbox;
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{self, LogFormat};
 
 /// What the command takes.
@@ -34,6 +35,9 @@ pub(super) struct Arguments {
 
 /// The supervision tree was given up (sysexits' EX_SOFTWARE).
 const EXIT_GAVE_UP: u8 = 70;
+
+/// What is logged. The exporters' own words are left out: their client says once that they fail.
+const LOGGED: &str = "info,opentelemetry=off";
 
 /// Something that serving needs is not to be had: the address, the store, the sandbox.
 const EXIT_UNAVAILABLE: u8 = 1;
@@ -55,6 +59,8 @@ enum ServeError {
     Bind { address: std::net::SocketAddr, cause: std::io::Error },
     #[error(transparent)]
     Client(#[from] crate::upstream::call::NoClient),
+    #[error(transparent)]
+    Metrics(#[from] crate::telemetry::metrics::NoMetrics),
     #[error("SENDCAT_FAULTS: {0}")]
     Faults(String),
     #[error("signals cannot be listened to: {0}")]
@@ -92,6 +98,7 @@ fn say_why(error: &ServeError) -> ExitCode {
         | ServeError::Store(_)
         | ServeError::Bind { .. }
         | ServeError::Client(_)
+        | ServeError::Metrics(_)
         | ServeError::Overran(_)
         | ServeError::Signals(_) => ExitCode::from(EXIT_UNAVAILABLE),
     }
@@ -111,8 +118,11 @@ async fn serve(with_sandbox: bool) -> Result<Ended, ServeError> {
     let format = if std::io::stderr().is_terminal() { LogFormat::Pretty } else { LogFormat::Json };
     // The sandbox's own ingest is for drills, not for what goes wrong in this process.
     let dsn = config.ops.sentry_dsn.as_ref().filter(|_| !with_sandbox);
-    let _telemetry = telemetry::start("info", format, dsn);
-    serve_as_told(config, sandbox, clock).await
+    let _telemetry = telemetry::start(LOGGED, format, dsn);
+    let metrics = telemetry::measure(&config)?;
+    let ended = serve_as_told(config, sandbox, clock, metrics.clone()).await;
+    telemetry::flush(metrics).await;
+    ended
 }
 
 #[expect(clippy::print_stdout, reason = "the one line that INTERFACE.md §1 promises")]
@@ -120,6 +130,7 @@ async fn serve_as_told(
     config: Config,
     sandbox: Option<Sandbox>,
     clock: Arc<SystemClock>,
+    metrics: Metrics,
 ) -> Result<Ended, ServeError> {
     let mut signals = drain::Signals::listen().map_err(ServeError::Signals)?;
     let wanted = Wanted::default();
@@ -132,7 +143,8 @@ async fn serve_as_told(
     let auth = Auth::new(&config.auth);
     let token = sandbox.as_ref().and_then(|_| auth.mint(clock.wall()).ok());
     let token = token.map(|session| session.token);
-    let shared = wiring::shared(config, tree, auth, token.clone());
+    let shared = wiring::shared(config, tree, auth, (token.clone(), metrics));
+    http::metrics::watch(&shared);
     let engines = wiring::Engines::new(&shared, &stop, wanted, mailboxes).await;
     engines.begin(&stop, &appoint)?;
     let address = shared.config.bind;

@@ -9,6 +9,7 @@ pub mod dispatch;
 pub mod gmail;
 pub mod guard;
 pub mod health;
+pub mod metrics;
 pub mod openapi;
 pub mod ops;
 pub mod ops_cache;
@@ -36,6 +37,7 @@ use crate::chat::engine::Engine;
 use crate::config::Config;
 use crate::inbox::Inbox;
 use crate::inbox::gmail::Mailboxes;
+use crate::telemetry::metrics::Metrics;
 use guard::bearer::Auth;
 use guard::keys::KeySource;
 
@@ -51,6 +53,8 @@ pub struct Shared {
     pub auth: Auth,
     /// The token that the chat page is given; `None` where there is no page.
     pub page_token: Option<String>,
+    /// Everything measured in the process.
+    pub metrics: Metrics,
     /// Set when the process begins to end.
     pub draining: AtomicBool,
     /// Faults armed on handlers, by the name `http`.

@@ -1,16 +1,71 @@
-//! Logs, and reports of panics and errors. What reports trouble must not cause it.
+//! Logs, metrics, traces, and reports of panics and errors. What reports trouble must not cause it.
 
+pub mod alerts;
+pub mod gen_ai;
+pub mod metrics;
+mod otlp;
 pub mod redact;
+pub mod traces;
 
+use std::time::Duration;
+
+use opentelemetry_sdk::Resource;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::config::Secret;
+use self::metrics::{Metrics, NoMetrics};
+use crate::config::{Config, Secret};
 
 /// What lives as long as the process; dropping it sends what is still to be reported.
 pub struct Telemetry {
     _sentry: Option<sentry::ClientInitGuard>,
+}
+
+/// How long sending the last metrics and spans may take when the process ends.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// What this process is called by those who look on.
+fn resource() -> Resource {
+    let version = opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+    Resource::builder_empty().with_service_name("sendcat").with_attribute(version).build()
+}
+
+/// Begins to measure, and to send metrics and spans where `OTEL_EXPORTER_OTLP_ENDPOINT` says. An
+/// endpoint that cannot be used is a line in the log, not a reason to stay down.
+///
+/// # Errors
+/// [`NoMetrics`]: nothing could be shown at `/metrics`.
+pub fn measure(config: &Config) -> Result<Metrics, NoMetrics> {
+    let endpoint = config.ops.otlp_endpoint.as_deref();
+    let exporters = endpoint.and_then(|endpoint| match otlp::exporters(endpoint) {
+        Ok(exporters) => Some(exporters),
+        Err(error) => {
+            tracing::error!(%error, "OTEL_EXPORTER_OTLP_ENDPOINT cannot be used");
+            None
+        }
+    });
+    let (reader, spans) = exporters.map(|both| (both.metrics, both.spans)).unzip();
+    let metrics = Metrics::new(reader)?;
+    let openrouter = &config.providers.openrouter;
+    let models = std::iter::once(&openrouter.model).chain(&openrouter.fallback_models);
+    metrics::start(metrics.meters(models.cloned().collect()));
+    spans.into_iter().for_each(traces::start);
+    Ok(metrics)
+}
+
+/// Sends what is not sent yet, for [`FLUSH`] at most; nothing is measured any more after it.
+pub async fn flush(metrics: Metrics) {
+    let (done, flushed) = tokio::sync::oneshot::channel();
+    // A thread that nobody joins: the process does not wait for an endpoint that does not answer.
+    let flushing = std::thread::Builder::new().name("flush".into()).spawn(move || {
+        traces::shut_down(FLUSH / 2);
+        metrics.shut_down(FLUSH / 2);
+        let _ = done.send(());
+    });
+    if flushing.is_err() || tokio::time::timeout(FLUSH, flushed).await.is_err() {
+        tracing::warn!("the last metrics and spans may not have been sent");
+    }
 }
 
 /// How a log line looks.

@@ -140,7 +140,8 @@ pub(crate) const ROOMS: &[Room] = &[
     },
     Room {
         folder: "src/chat/",
-        rooms: &["chat", "contract", "config", "upstream"],
+        // A turn measures its calls; telemetry knows nothing of chats in return.
+        rooms: &["chat", "contract", "config", "upstream", "telemetry"],
         ours: &[STATE, HANDLES],
         packages: &[
             "bytes",
@@ -244,17 +245,29 @@ pub(crate) const ROOMS: &[Room] = &[
     },
     Room {
         folder: "src/telemetry/",
-        rooms: &["telemetry", "config"],
-        ours: &[("sendcat_actors", &["ports", "observe"])],
+        // The trace that spans are steps of is a promise on the wire.
+        rooms: &["telemetry", "config", "contract"],
+        ours: &[
+            ("sendcat_state", &["timestamp"]),
+            ("sendcat_actors", &["clock", "ports", "observe"]),
+        ],
         packages: &[
+            "async_trait",
             "humantime",
+            "opentelemetry",
+            "opentelemetry_http",
+            "opentelemetry_otlp",
+            "opentelemetry_prometheus",
+            "opentelemetry_sdk",
             "percent_encoding",
+            "prometheus",
             "regex",
             "reqwest",
             "rustls",
             "sentry",
             "serde",
             "serde_json",
+            "thiserror",
             "tokio",
             "tracing",
             "tracing_subscriber",

@@ -25,6 +25,8 @@ pub struct Wanted(Arc<Mutex<HashMap<TimedId, Entry>>>);
 struct Entry {
     over: CancellationToken,
     first_results: mpsc::UnboundedSender<Json>,
+    /// Within which request it is waited for: what the job logs is logged there.
+    span: tracing::Span,
 }
 
 impl Wanted {
@@ -33,7 +35,8 @@ impl Wanted {
     pub fn wait_for(&self, id: TimedId) -> (Waiting, mpsc::UnboundedReceiver<Json>) {
         let over = CancellationToken::new();
         let (first_results, told) = mpsc::unbounded_channel();
-        self.jobs().insert(id, Entry { over: over.clone(), first_results });
+        let span = tracing::Span::current();
+        self.jobs().insert(id, Entry { over: over.clone(), first_results, span });
         (Waiting { wanted: self.clone(), id, over }, told)
     }
 
@@ -43,6 +46,12 @@ impl Wanted {
         if let Some(over) = over {
             over.cancelled().await;
         }
+    }
+
+    /// Where a job's lines are logged: within the request that waits for it.
+    pub fn span_of(&self, id: TimedId) -> tracing::Span {
+        let span = self.jobs().get(&id).map(|entry| entry.span.clone());
+        span.unwrap_or_else(tracing::Span::none)
     }
 
     /// Tells whoever waits for a job what it has found so far.

@@ -33,6 +33,7 @@ use crate::inbox::gmail::{self, Mailboxes};
 use crate::inbox::media_store::MediaStore;
 use crate::inbox::work::{self, Handlers};
 use crate::inbox::{Inbox, tidying};
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::call::Upstream;
 use crate::upstream::jwks::{self, Jwks};
 use crate::upstream::retry::RetryBudget;
@@ -207,12 +208,12 @@ pub(super) fn shared(
     config: Config,
     tree: Tree,
     auth: Auth,
-    page_token: Option<String>,
+    (page_token, metrics): (Option<String>, Metrics),
 ) -> Arc<Shared> {
     let inbox = Inbox::new(tree.claims.clone(), tree.jobs.clone(), tree.clock.clone());
     let draining = AtomicBool::new(false);
     let faults = Default::default();
-    Arc::new(Shared { config, tree, inbox, auth, page_token, draining, faults })
+    Arc::new(Shared { config, tree, inbox, auth, page_token, metrics, draining, faults })
 }
 
 /// Makes each worker its engine.
