@@ -19,7 +19,7 @@ use self::backstop::Backstop;
 use crate::chat::tools::Wanted;
 use crate::config::{Config, Fault, Source};
 use crate::http::guard::bearer::Auth;
-use crate::http::{self, routes};
+use crate::http::routes;
 use crate::inbox::answers::Appoint;
 use crate::sandbox::Sandbox;
 use crate::telemetry::metrics::Metrics;
@@ -120,7 +120,7 @@ async fn serve(with_sandbox: bool) -> Result<Ended, ServeError> {
     let dsn = config.ops.sentry_dsn.as_ref().filter(|_| !with_sandbox);
     let _telemetry = telemetry::start(LOGGED, format, dsn);
     let metrics = telemetry::measure(&config)?;
-    let ended = serve_as_told(config, sandbox, clock, metrics.clone()).await;
+    let ended = serve_as_told(config, sandbox, (clock, metrics.clone())).await;
     telemetry::flush(metrics).await;
     ended
 }
@@ -129,8 +129,7 @@ async fn serve(with_sandbox: bool) -> Result<Ended, ServeError> {
 async fn serve_as_told(
     config: Config,
     sandbox: Option<Sandbox>,
-    clock: Arc<SystemClock>,
-    metrics: Metrics,
+    (clock, metrics): (Arc<SystemClock>, Metrics),
 ) -> Result<Ended, ServeError> {
     let mut signals = drain::Signals::listen().map_err(ServeError::Signals)?;
     let wanted = Wanted::default();
@@ -144,7 +143,6 @@ async fn serve_as_told(
     let token = sandbox.as_ref().and_then(|_| auth.mint(clock.wall()).ok());
     let token = token.map(|session| session.token);
     let shared = wiring::shared(config, tree, auth, (token.clone(), metrics));
-    http::metrics::watch(&shared);
     let engines = wiring::Engines::new(&shared, &stop, wanted, mailboxes).await;
     engines.begin(&stop, &appoint)?;
     let address = shared.config.bind;

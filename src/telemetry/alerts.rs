@@ -1,6 +1,6 @@
-//! Alert rules for Prometheus, one row each, and the two forms in which tools take what is measured:
-//! rules as YAML, and a dashboard as JSON for Grafana. Both are made from tables, so neither names a
-//! metric that is not there.
+//! Alert rules for Prometheus, one row each, and the two forms in which tools take what is
+//! measured: rules as YAML, and a dashboard as JSON for Grafana. Both are made from tables, so
+//! neither names a metric that is not there.
 
 use serde_json::{Value, json};
 
@@ -157,7 +157,8 @@ pub fn prometheus_rules() -> String {
     for alert in ALERTS {
         yaml.push_str(&format!(
             "      - alert: {}\n        expr: {}\n        for: {}\n        labels:\n          \
-             severity: {}\n        annotations:\n          summary: {}\n          runbook_url: {}\n",
+             severity: {}\n        annotations:\n          summary: {}\n          \
+             runbook_url: {}\n",
             alert.title(),
             quoted(alert.expr),
             alert.lasts,
@@ -221,7 +222,10 @@ pub fn grafana_dashboard() -> Value {
         "refresh": "30s",
         "time": {"from": "now-6h", "to": "now"},
         "templating": {"list": [{
-            "name": "datasource", "type": "datasource", "query": "prometheus", "label": "Prometheus",
+            "name": "datasource",
+            "type": "datasource",
+            "query": "prometheus",
+            "label": "Prometheus",
         }]},
         "panels": panels,
     })

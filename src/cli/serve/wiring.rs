@@ -27,7 +27,7 @@ use crate::chat::tools::{Desk, DeskRules, ToolRunner, Wanted};
 use crate::config::{self, Config, fixed};
 use crate::http::guard::bearer::Auth;
 use crate::http::guard::keys::{KeySource, NoKey};
-use crate::http::{Shared, Worker};
+use crate::http::{self, Shared, Worker};
 use crate::inbox::answers::{Answering, Appoint};
 use crate::inbox::gmail::{self, Mailboxes};
 use crate::inbox::media_store::MediaStore;
@@ -213,7 +213,10 @@ pub(super) fn shared(
     let inbox = Inbox::new(tree.claims.clone(), tree.jobs.clone(), tree.clock.clone());
     let draining = AtomicBool::new(false);
     let faults = Default::default();
-    Arc::new(Shared { config, tree, inbox, auth, page_token, metrics, draining, faults })
+    let shared = Shared { config, tree, inbox, auth, page_token, metrics, draining, faults };
+    let shared = Arc::new(shared);
+    http::metrics::watch(&shared);
+    shared
 }
 
 /// Makes each worker its engine.

@@ -60,7 +60,9 @@ const TOKENS: &[f64] =
 
 /// Declares the rows, and all of them as one table.
 macro_rules! metrics {
-    ($($row:ident = $kind:expr, $name:literal, $unit:literal, [$($label:literal),*], $help:literal;)+) => {
+    ($(
+        $row:ident = $kind:expr, $name:literal, $unit:literal, [$($label:literal),*], $help:literal;
+    )+) => {
         $(
             #[doc = $help]
             pub const $row: Metric = Metric {
