@@ -1,8 +1,8 @@
 //! Takes secrets out of what leaves the process as words: log lines, panics, reports of trouble.
 //!
 //! Two ways: every secret that was configured is known by its value, in each form that a line may
-//! bear it (plain, in a URL, in JSON, in a basic credential); and what looks like a credential goes
-//! whoever it belongs to, for a provider's answer may name keys that nobody configured here.
+//! bear it (plain, in a URL, in JSON); and what looks like a credential goes whoever it belongs to,
+//! for a provider's answer may name keys that nobody configured here.
 //!
 //! # Always
 //! - What was configured never passes [`text`] once [`know`] was told of it.
@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::io;
 use std::sync::{LazyLock, PoisonError, RwLock};
 
-use regex::{Captures, Regex};
+use regex::{Captures, Regex, RegexBuilder};
 
 use crate::config::{MASK, Secret};
 
@@ -21,6 +21,9 @@ const SHORTEST_BYTES: usize = 4;
 
 /// Secrets that are known at most; a process has some dozens.
 const MOST_KNOWN: usize = 4096;
+
+/// What the compiled pattern may take: as much as the longest secrets that fit an environment need.
+const PATTERN_BYTES_MAX: usize = 1 << 30;
 
 /// What looks like a credential. Of what a row sets apart as `keep` the words stay, so that a line
 /// still says what it was about.
@@ -63,9 +66,10 @@ impl Rules {
         known.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         known.dedup();
         known.truncate(MOST_KNOWN);
-        let values = known.iter().map(|value| regex::escape(value));
+        let values = known.iter().map(|value| pattern_of(value));
         let all: Vec<_> = values.chain(PATTERNS.iter().map(|row| format!("(?:{row})"))).collect();
-        let pattern = Regex::new(&all.join("|")).expect("escaped values and checked patterns");
+        let pattern = RegexBuilder::new(&all.join("|")).size_limit(PATTERN_BYTES_MAX).build();
+        let pattern = pattern.expect("escaped values and checked patterns");
         Self { known, pattern }
     }
 }
@@ -74,24 +78,39 @@ impl Rules {
 pub fn know<'a>(secrets: impl IntoIterator<Item = &'a Secret>) {
     let mut rules = RULES.write().unwrap_or_else(PoisonError::into_inner);
     let mut known = std::mem::take(&mut rules.known);
-    known.extend(secrets.into_iter().flat_map(|secret| forms_of(secret.expose())));
+    known.extend(secrets.into_iter().flat_map(|secret| values_of(secret.expose())));
     *rules = Rules::of(known);
 }
 
-/// Every form in which a line may bear the value.
-fn forms_of(value: &str) -> Vec<String> {
-    let value = value.trim();
-    let quoted = serde_json::Value::from(value).to_string();
-    let in_json = quoted.trim_matches('"').to_owned();
-    let twice = in_json.replace('\\', "\\\\").replace('"', "\\\"");
-    let in_url = percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC)
-        .to_string();
-    // The key of a DSN is named alone by those who send to it.
-    let user = value.split_once("://").and_then(|(_, rest)| rest.split_once('@'));
-    let user = user.map(|(user, _)| user.to_owned());
-    let forms = [Some(value.to_owned()), Some(in_json), Some(twice), Some(in_url), user];
-    let long = |form: &String| form.len() >= SHORTEST_BYTES;
-    forms.into_iter().flatten().filter(long).collect()
+/// The values to look for: the secret, and the key of a DSN, which is named alone by those who send
+/// to it.
+fn values_of(secret: &str) -> impl Iterator<Item = String> {
+    let secret = secret.trim();
+    let user = secret.split_once("://").and_then(|(_, rest)| rest.split_once('@'));
+    let values = [Some(secret), user.map(|(user, _)| user)];
+    let long = |value: &&str| value.len() >= SHORTEST_BYTES;
+    values.into_iter().flatten().filter(long).map(str::to_owned)
+}
+
+/// A pattern of the value in every form that a line may bear it: plain, in a URL by whatever rules
+/// of encoding, in JSON, in JSON within JSON.
+fn pattern_of(value: &str) -> String {
+    let mut pattern = String::new();
+    for letter in value.chars() {
+        let plain = regex::escape(letter.encode_utf8(&mut [0; 4]));
+        if letter.is_ascii_alphanumeric() {
+            pattern.push_str(&plain);
+            continue;
+        }
+        let bytes = letter.to_string().into_bytes();
+        let in_url: String = bytes.iter().map(|byte| format!("%(?i:{byte:02x})")).collect();
+        let space = if letter == ' ' { r"|\+" } else { "" };
+        let mut units = [0; 2];
+        let units = letter.encode_utf16(&mut units).iter();
+        let in_json: String = units.map(|unit| format!(r"\\+u(?i:{unit:04x})")).collect();
+        pattern.push_str(&format!(r"(?:\\*{plain}|{in_url}|{in_json}{space})"));
+    }
+    pattern
 }
 
 /// The text without its secrets: `***` stands in the place of each.
@@ -141,6 +160,8 @@ mod tests {
             (r#"{"it":"pa\"ss/wörd 1"}"#, r#"{"it":"***"}"#),
             (r#"{"it":"{\"in\":\"pa\\\"ss/wörd 1\"}"}"#, r#"{"it":"{\"in\":\"***\"}"}"#),
             (&format!("http://x/?q={in_url}"), "http://x/?q=***"),
+            ("/pa%22ss/w%c3%b6rd+1/x", "/***/x"),
+            (r#"{"it":"pa\"ss\/w\u00F6rd 1"}"#, r#"{"it":"***"}"#),
             ("Sentry sentry_version=7, key dsnkey77", "Sentry sentry_version=7, key ***"),
             ("https://dsnkey77@errors.test/4 is away", "*** is away"),
         ] {

@@ -259,7 +259,6 @@ pub(crate) const ROOMS: &[Room] = &[
             "opentelemetry_otlp",
             "opentelemetry_prometheus",
             "opentelemetry_sdk",
-            "percent_encoding",
             "prometheus",
             "regex",
             "reqwest",
