@@ -159,9 +159,8 @@ fn asks(bench: &mut Criterion) {
 }
 
 fn panics(bench: &mut Criterion) {
-    // As in a serving process, less what the default hook would print of every panic.
-    std::panic::set_hook(Box::new(|_| {}));
-    sendcat_actors::observe::note_panics();
+    // As in a serving process, less what that says of every panic.
+    sendcat_actors::observe::note_panics(str::to_owned, |_, _| {});
     let mut group = bench.benchmark_group("rate_limit/panic while deciding");
     group.sample_size(20);
     group.bench_function("floor: caught and dropped", |each| {

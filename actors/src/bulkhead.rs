@@ -6,7 +6,7 @@
 //! answer, calls go on under a local cap.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sendcat_state::bulkhead::{
@@ -210,6 +210,8 @@ pub struct Bulkheads {
     local: PerProvider<Arc<AtomicUsize>>,
     /// Who is told that one is full.
     monitor: Option<Monitor>,
+    /// Calls that got no slot.
+    refused: PerProvider<Arc<AtomicU64>>,
 }
 
 impl Bulkheads {
@@ -226,7 +228,8 @@ impl Bulkheads {
             Lined { bulkhead, bell: Arc::default() }
         };
         let local = PerProvider::new(|_| Arc::default());
-        Self { bulkheads: PerProvider::new(bulkhead), local, monitor: None }
+        let refused = PerProvider::new(|_| Arc::default());
+        Self { bulkheads: PerProvider::new(bulkhead), local, monitor: None, refused }
     }
 
     /// The same bulkheads, which tell the monitor when they are full.
@@ -254,8 +257,11 @@ impl Bulkheads {
         priority: Priority,
     ) -> Result<Slot, Saturated> {
         let taken = self.take(provider, holder, priority).await;
-        if let (Err(_), Some(monitor)) = (&taken, &self.monitor) {
-            monitor.saturated(provider);
+        if taken.is_err() {
+            self.refused.of(provider).fetch_add(1, Ordering::Relaxed);
+            if let Some(monitor) = &self.monitor {
+                monitor.saturated(provider);
+            }
         }
         taken
     }
@@ -335,6 +341,11 @@ impl Bulkheads {
             Ok(_) => Ok(Slot { held: Held::Local(Arc::clone(calls)), lease_ttl }),
             Err(_) => Err(Saturated { provider, retry_after: Duration::from_secs(1) }),
         }
+    }
+
+    /// Calls to a provider that got no slot, since the process started.
+    pub fn refused(&self, provider: ProviderId) -> u64 {
+        self.refused.of(provider).load(Ordering::Relaxed)
     }
 
     /// The actor of one provider.

@@ -90,6 +90,10 @@ impl Machine for CircuitBreaker {
         }
     }
 
+    fn word(view: &Option<CircuitView>) -> Option<&'static str> {
+        view.as_ref().map(CircuitView::shown)
+    }
+
     fn view(&self, _: Timestamp) -> Option<CircuitView> {
         Some(Self::view(self))
     }

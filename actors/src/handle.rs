@@ -211,6 +211,18 @@ impl Drop for DepthPermit {
 }
 
 impl<M: Machine> Cell<M> {
+    /// Publishes what it shows of itself; a change of its word is told once.
+    pub(crate) fn show(&self, view: M::View) {
+        let (before, after) = (M::word(&self.view.load()), M::word(&view));
+        self.view.store(Arc::new(view));
+        if let (Some(from), Some(to)) = (before, after)
+            && from != to
+        {
+            self.vitals.turned(to);
+            tracing::warn!(actor = self.vitals.name(), from, to, "a state has changed");
+        }
+    }
+
     /// Sends a command that must not be refused: a release, an undo. Its number is bounded by what
     /// was admitted before.
     pub(crate) fn tell(self: &Arc<Self>, command: M::Command) {

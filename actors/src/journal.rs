@@ -11,7 +11,7 @@
 
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -149,6 +149,10 @@ pub struct JournalState {
     pub commits: u64,
     /// Bytes on disk after the last snapshot.
     pub size_on_disk: u64,
+    /// How long making groups durable has taken in all.
+    pub syncing: Duration,
+    /// When each machine's newest snapshot was written.
+    pub saved: BTreeMap<Arc<str>, Timestamp>,
 }
 
 /// Room for one job in the queue, taken before anything changes.

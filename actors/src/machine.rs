@@ -127,6 +127,13 @@ pub trait Machine:
         let _ = now;
     }
 
+    /// The one word for the state that a view shows, of machines that have such states: a change of
+    /// it is logged and counted.
+    fn word(view: &Self::View) -> Option<&'static str> {
+        let _ = view;
+        None
+    }
+
     /// What it shows of itself.
     fn view(&self, now: Timestamp) -> Self::View;
 }

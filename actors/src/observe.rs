@@ -5,6 +5,7 @@
 
 mod panics;
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use sendcat_state::timestamp::Timestamp;
 
 pub(crate) use panics::CaughtPanic;
-pub use panics::note_panics;
+pub use panics::{Redact, note_panics};
 
 /// Whether an actor answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +166,8 @@ pub struct Vitals {
     /// Since when it has not been running, in milliseconds; 0 while it is.
     away_since_ms: AtomicU64,
     restarts: [AtomicU64; Cause::ALL.len()],
+    /// How often its machine came to each of its words.
+    turns: Mutex<BTreeMap<&'static str, u64>>,
     last_panic: Mutex<Option<LastPanic>>,
 }
 
@@ -184,6 +187,7 @@ impl Vitals {
             back_at_ms: AtomicU64::new(0),
             away_since_ms: AtomicU64::new(0),
             restarts: [const { AtomicU64::new(0) }; Cause::ALL.len()],
+            turns: Mutex::default(),
             last_panic: Mutex::new(None),
         }
     }
@@ -314,6 +318,16 @@ impl Vitals {
 
     pub(crate) fn count_restart(&self, cause: Cause) {
         self.restarts[cause as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn turned(&self, word: &'static str) {
+        let mut turns = self.turns.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *turns.entry(word).or_default() += 1;
+    }
+
+    /// How often its machine came to each of its words since the process started.
+    pub fn turns(&self) -> BTreeMap<&'static str, u64> {
+        self.turns.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     pub(crate) fn note_panic(&self, at: Timestamp, step: &'static str, panic: CaughtPanic) {

@@ -5,11 +5,12 @@
 //! refused by the handle until that window ends, so a flood of its calls costs the shard nothing.
 
 mod refused;
+mod tally;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sendcat_state::key::{ClientKey, SHARDS};
+use sendcat_state::key::{Bucket, ClientKey, SHARDS};
 use sendcat_state::machine::{Decision, ReadError, Records};
 use sendcat_state::rate_shard::{
     CountedCall, DEFAULT_CAPACITY, Explained, RateShard, Receipt, ShardAdmission, ShardChange,
@@ -23,6 +24,8 @@ use crate::handle::{Around, Handle};
 use crate::machine::{Class, Machine};
 use crate::supervisor::Subtree;
 use refused::RefusedKeys;
+pub use tally::Tally;
+use tally::{Came, Tallies};
 
 /// What a shard is asked.
 #[derive(Clone, Debug)]
@@ -183,6 +186,7 @@ pub(crate) fn name_of(shard: usize) -> String {
 pub struct RateLimiter {
     shards: Arc<[Handle<RateShard>]>,
     refused: Arc<[RefusedKeys]>,
+    tallies: Arc<Tallies>,
 }
 
 impl RateLimiter {
@@ -197,7 +201,8 @@ impl RateLimiter {
             Handle::new(name, subtree, around, (), base)
         };
         let refused = (0..SHARDS).map(|_| RefusedKeys::default()).collect();
-        Self { shards: (0..SHARDS).map(shard).collect(), refused }
+        let tallies = Arc::default();
+        Self { shards: (0..SHARDS).map(shard).collect(), refused, tallies }
     }
 
     /// Counts a call of `key`, or refuses it.
@@ -205,6 +210,17 @@ impl RateLimiter {
     /// # Errors
     /// [`AskError`] if the shard gave no answer; the concern fails closed.
     pub async fn admit(&self, key: ClientKey, limit: Limit) -> Result<Admission, AskError> {
+        let decided = self.decide(key, limit).await;
+        let came = match decided {
+            Ok(Admission::Admitted { .. }) => Came::Admitted,
+            Ok(Admission::Refused { .. }) => Came::Refused,
+            Err(_) => Came::Unanswered,
+        };
+        self.tallies.count(key.bucket, came);
+        decided
+    }
+
+    async fn decide(&self, key: ClientKey, limit: Limit) -> Result<Admission, AskError> {
         if let Some(retry_after) = self.refused_before(key, limit) {
             return Ok(Admission::Refused { retry_after });
         }
@@ -224,6 +240,25 @@ impl RateLimiter {
     /// # Errors
     /// [`Unanswered`] names the limit whose shard gave no answer; the concern fails closed.
     pub async fn admit_all(
+        &self,
+        policies: &[(ClientKey, Limit)],
+    ) -> Result<AllAdmission, Unanswered> {
+        let decided = self.decide_all(policies).await;
+        match &decided {
+            Ok(AllAdmission::Admitted(_)) => {
+                policies.iter().for_each(|(key, _)| self.tallies.count(key.bucket, Came::Admitted));
+            }
+            Ok(AllAdmission::Refused { policy, .. }) => {
+                self.tallies.count(policies[*policy].0.bucket, Came::Refused);
+            }
+            Err(Unanswered { policy, .. }) => {
+                self.tallies.count(policies[*policy].0.bucket, Came::Unanswered);
+            }
+        }
+        decided
+    }
+
+    async fn decide_all(
         &self,
         policies: &[(ClientKey, Limit)],
     ) -> Result<AllAdmission, Unanswered> {
@@ -301,6 +336,11 @@ impl RateLimiter {
             let now = self.shards[shard].cell().around.clock.now();
             self.refused[shard].remember(key, limit, until, now);
         }
+    }
+
+    /// How a bucket's limits have decided since the process started.
+    pub fn tally(&self, bucket: Bucket) -> Tally {
+        self.tallies.of(bucket)
     }
 
     /// The shards, in the order of their numbers.

@@ -263,7 +263,7 @@ impl<M: Machine> Shell<M> {
             let now = self.now();
             let view = catch_unwind(AssertUnwindSafe(|| machine.view(now)));
             match view {
-                Ok(view) => self.cell.view.store(Arc::new(view)),
+                Ok(view) => self.cell.show(view),
                 Err(payload) => self.note_panic(now, "view", payload.as_ref()),
             }
         }

@@ -15,6 +15,7 @@ use sendcat_state::job::{AttemptOutcome, ClaimedJob};
 use sendcat_state::job_queue::{ClaimAnswer, Report};
 use sendcat_state::timestamp::Timestamp;
 use tokio::sync::{Notify, oneshot};
+use tracing::Instrument as _;
 
 use crate::handle::Around;
 use crate::job_queue::{JobEnd, Jobs};
@@ -112,10 +113,13 @@ impl Worker {
         let now = self.around.clock.now();
         let _at_work = AtWork::begin(&self.vitals, now);
         self.faults.strike(crate::faults::Step::Timer);
-        let attempt = self.attempt(&job).await;
-        if let Some(attempt) = attempt {
-            self.report(&job, attempt).await;
-        }
+        let span = tracing::info_span!("job", id = %job.id, kind = %job.kind);
+        let worked = async {
+            if let Some(attempt) = self.attempt(&job).await {
+                self.report(&job, attempt).await;
+            }
+        };
+        worked.instrument(span).await;
     }
 
     /// Runs the job while its lease lasts; `None` if the lease was lost or given back.

@@ -20,6 +20,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use sendcat_actors::bulkhead::Slot;
 use sendcat_actors::stream_log::AnswerWriter;
+use sendcat_state::key::ToolKind;
 use sendcat_state::saved_answers::SentParts;
 use sendcat_state::stream_log::Append;
 use sendcat_state::timestamp::Timestamp;
@@ -32,6 +33,7 @@ use super::turn::{Ending, Failure, Input, Next, Opening, ToolCall, Turn};
 use crate::contract::code::ErrorCode;
 use crate::contract::trace::Trace;
 use crate::contract::ui_stream::{Json, Part};
+use crate::telemetry;
 use crate::upstream::error::{Clock, UpstreamError};
 
 /// Told once: the answer has begun, or why it did not.
@@ -173,10 +175,12 @@ impl Driver {
         let mut running = FuturesUnordered::new();
         for ToolCall { id, name, input } in calls {
             let (errands, told) = (Arc::clone(&self.errands), told.clone());
+            let measured = self.measured(&name);
             running.push(async move {
                 // The receiver is gone only when the whole turn is.
                 let tell = |found| drop(told.send((id.clone(), found)));
                 let ran = errands.call(&name, &input, tell).await;
+                measured.end(ran.is_ok());
                 (id, ran)
             });
         }
@@ -202,6 +206,13 @@ impl Driver {
                 return next;
             }
         }
+    }
+
+    /// Begins to measure a call of a tool; a name that no tool has is one for all of them.
+    fn measured(&self, name: &str) -> telemetry::gen_ai::MeasuredTool {
+        let tool = ToolKind::from_name(name).map_or("other", ToolKind::as_str);
+        let (clock, drawn) = (&self.engine.parts.clock, sendcat_actors::chance::number());
+        telemetry::gen_ai::MeasuredTool::begin(clock, &self.trace, drawn, tool)
     }
 
     fn tool_told(&mut self, call_id: &str, output: Json) -> Next {

@@ -1,6 +1,7 @@
 //! The command line: one file a command; everything else is wired here and nowhere else.
 
 mod config;
+mod dashboard;
 mod serve;
 mod snapshot;
 
@@ -26,6 +27,8 @@ enum Command {
     Config(config::Arguments),
     /// Shows what operators see of a running server.
     Snapshot(snapshot::Arguments),
+    /// Prints a dashboard for Grafana, or alert rules for Prometheus.
+    Dashboard(dashboard::Arguments),
 }
 
 /// Wrong usage, and values that no server would start with (INTERFACE.md §1).
@@ -41,6 +44,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Snapshot(arguments) => snapshot::run(&arguments),
+        Command::Dashboard(arguments) => dashboard::run(&arguments),
     }
 }
 

@@ -22,6 +22,7 @@ use crate::config::{Config, Fault, Live};
 use crate::http::routes;
 use crate::inbox::answers::Appoint;
 use crate::sandbox::Sandbox;
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{self, LogFormat};
 
 /// What the command takes.
@@ -34,6 +35,9 @@ pub(super) struct Arguments {
 
 /// The supervision tree was given up (sysexits' EX_SOFTWARE).
 const EXIT_GAVE_UP: u8 = 70;
+
+/// What is logged. The exporters' own words are left out: their client says once that they fail.
+const LOGGED: &str = "info,opentelemetry=off";
 
 /// Something that serving needs is not to be had: the address, the store, the sandbox.
 const EXIT_UNAVAILABLE: u8 = 1;
@@ -55,6 +59,8 @@ enum ServeError {
     Bind { address: std::net::SocketAddr, cause: std::io::Error },
     #[error(transparent)]
     Client(#[from] crate::upstream::call::NoClient),
+    #[error(transparent)]
+    Metrics(#[from] crate::telemetry::metrics::NoMetrics),
     #[error("SENDCAT_FAULTS: {0}")]
     Faults(String),
     #[error("signals cannot be listened to: {0}")]
@@ -64,7 +70,7 @@ enum ServeError {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    sendcat_actors::observe::note_panics();
+    sendcat_actors::observe::note_panics(telemetry::redact::owned, telemetry::say_panic);
     let served = actix::System::new().block_on(serve(arguments.sandbox));
     match served {
         Ok(Ended::Stopped) => ExitCode::SUCCESS,
@@ -92,6 +98,7 @@ fn say_why(error: &ServeError) -> ExitCode {
         | ServeError::Store(_)
         | ServeError::Bind { .. }
         | ServeError::Client(_)
+        | ServeError::Metrics(_)
         | ServeError::Overran(_)
         | ServeError::Signals(_) => ExitCode::from(EXIT_UNAVAILABLE),
     }
@@ -110,16 +117,20 @@ async fn serve(with_sandbox: bool) -> Result<Ended, ServeError> {
     let format = if std::io::stderr().is_terminal() { LogFormat::Pretty } else { LogFormat::Json };
     // The sandbox's own ingest is for drills, not for what goes wrong in this process.
     let config = live.now();
+    telemetry::redact::know(config.secrets());
     let dsn = config.ops.sentry_dsn.as_ref().filter(|_| !with_sandbox);
-    let _telemetry = telemetry::start("info", format, dsn, config.secrets());
-    serve_as_told(live, sandbox, clock).await
+    let _telemetry = telemetry::start(LOGGED, format, dsn);
+    let metrics = telemetry::measure(&config)?;
+    let ended = serve_as_told(live, sandbox, (clock, metrics.clone())).await;
+    telemetry::flush(metrics).await;
+    ended
 }
 
 #[expect(clippy::print_stdout, reason = "the one line that INTERFACE.md §1 promises")]
 async fn serve_as_told(
     live: Live,
     sandbox: Option<Sandbox>,
-    clock: Arc<SystemClock>,
+    (clock, metrics): (Arc<SystemClock>, Metrics),
 ) -> Result<Ended, ServeError> {
     let mut signals = drain::Signals::listen().map_err(ServeError::Signals)?;
     let wanted = Wanted::default();
@@ -129,7 +140,7 @@ async fn serve_as_told(
     let backstop = Backstop::behind(Arc::clone(tree.beat()));
     let supervised = actix::spawn(root.run());
     let stop = CancellationToken::new();
-    let shared = wiring::shared(live, tree, sandbox.as_ref().map(|_| clock.wall()));
+    let shared = wiring::shared(live, tree, (sandbox.as_ref().map(|_| clock.wall()), metrics));
     signals.reload_on_hangup(&shared);
     let engines = wiring::Engines::new(&shared, &stop, wanted, mailboxes).await;
     engines.begin(&stop, &appoint)?;

@@ -165,7 +165,7 @@ impl Config {
             circuits: PerProvider::new(|each| take_circuit(from, each)),
             bulkheads: PerProvider::new(|each| take_bulkhead(from, each)),
             listing: Listing::of(&settled),
-            secrets: settled.every_secret(),
+            secrets: settled.secrets_in_force(),
             settled,
         }
     }

@@ -50,22 +50,21 @@ impl Settled {
         if faults.is_empty() { Ok(Self(settled)) } else { Err(faults) }
     }
 
-    /// The values of every knob that holds secrets; of a URL with a key in it, such as a DSN, the
-    /// whole.
-    pub(super) fn every_secret(&self) -> Vec<Secret> {
-        let kind =
-            |name: &str| knobs::all().iter().find(|knob| knob.name == name).map(|it| it.kind);
-        let is_secret =
-            |name: &str| name.starts_with(SOURCE_SECRET) || kind(name).is_some_and(Kind::is_secret);
-        let found = self.0.iter().filter(|(name, _)| is_secret(name));
-        let texts = found.flat_map(|(_, settlement)| match &settlement.value {
-            Value::Text(text) => vec![text.clone()],
-            Value::List(texts) => texts.clone(),
+    /// The values of all that is secret; a configured source's secrets too.
+    pub(super) fn secrets_in_force(&self) -> Vec<Secret> {
+        let is_secret = |name: &str| {
+            name.starts_with(SOURCE_SECRET)
+                || knobs::find(name).is_some_and(|knob| knob.kind.is_secret())
+        };
+        let secret = self.0.iter().filter(|(name, _)| is_secret(name));
+        let texts = secret.flat_map(|(_, settlement)| match &settlement.value {
+            Value::Text(text) => std::slice::from_ref(text),
+            Value::List(texts) => texts.as_slice(),
             Value::Unset
             | Value::Off
             | Value::Number(_)
             | Value::Networks(_)
-            | Value::Address(_) => Vec::new(),
+            | Value::Address(_) => &[],
         });
         texts.map(Secret::new).collect()
     }

@@ -55,6 +55,27 @@ impl Trace {
         Self { span_id: random.max(1), ..self.clone() }
     }
 
+    /// The same, recorded: whoever has a step in it should keep it.
+    #[must_use]
+    pub fn recorded(self) -> Self {
+        Self { flags: self.flags | SAMPLED, ..self }
+    }
+
+    /// Whether whoever has a step in it should keep it.
+    pub fn is_recorded(&self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+
+    /// The trace's identifier as a number.
+    pub fn trace_id(&self) -> u128 {
+        self.trace_id
+    }
+
+    /// The identifier of the step that it stands at.
+    pub fn span_id(&self) -> u64 {
+        self.span_id
+    }
+
     /// The trace's identifier as logs and headers write it.
     pub fn id(&self) -> String {
         format!("{:032x}", self.trace_id)
@@ -163,5 +184,7 @@ mod tests {
         let expected = "00-00000000000000000000000000000001-0000000000000001-00";
         assert_eq!(Trace::fresh([0; 3]).to_string(), expected);
         assert!(Trace::read(&Trace::fresh([1, 2, 3]).to_string(), None).is_some());
+        let recorded = Trace::fresh([1, 2, 3]).recorded();
+        assert!(recorded.is_recorded() && recorded.child(4).to_string().ends_with("-01"));
     }
 }

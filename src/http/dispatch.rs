@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use sendcat_actors::chance;
 use sendcat_actors::faults::Step;
+use sendcat_state::timestamp::Timestamp;
 use tracing::Instrument as _;
 
 use super::gmail;
@@ -23,6 +24,9 @@ use super::{Shared, Worker};
 use crate::contract::code::ErrorCode;
 use crate::contract::headers::{self, Quota, rate_limit_fields};
 use crate::contract::trace::{TRACEPARENT, TRACESTATE, Trace};
+use crate::telemetry::metrics::Answered;
+use crate::telemetry::traces::{Parent, Span, SpanKind};
+use crate::telemetry::{self, traces};
 
 /// Where faults are armed; they do not strike there.
 pub(super) const FAULTS_PATH: &str = "/ops/faults";
@@ -96,7 +100,8 @@ pub async fn dispatch(
     let shared = std::sync::Arc::clone(&worker.shared);
     let now = shared.tree.clock.now();
     let request_id = chance::id(now).to_string();
-    let trace = trace_of(&request);
+    let step = begin_span(&request, &shared);
+    let trace = step.trace().clone();
     let span = tracing::info_span!(
         "request",
         id = %request_id, trace = %trace.id(), method = %request.method(), path = %request.path(),
@@ -125,6 +130,8 @@ pub async fn dispatch(
         let code = response.headers().get(headers::ERROR_CODE).and_then(|code| code.to_str().ok());
         tracing::info!(status = response.status().as_u16(), code, "answered");
     });
+    let row = routes.first().map(|row| row.path);
+    measure((&head, row), &response, step, &shared, now);
     respond::add_fields(&mut response, [(headers::REQUEST_ID, request_id)]);
     guard::origin::add_fields(&head, &shared.config(), routes, &mut response);
     response
@@ -136,12 +143,36 @@ fn refused(head: &HttpRequest, path: &str, refusal: &Refusal, shared: &Shared) -
     instead.unwrap_or_else(|| respond::refuse(head, refusal, shared.config().rate_limit_style))
 }
 
-/// The trace that the caller names, or a new one.
-fn trace_of(request: &HttpRequest) -> Trace {
+/// Begins the request's step of the trace that the caller names, or of a new one.
+fn begin_span(request: &HttpRequest, shared: &Shared) -> Span {
     let field = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let named = field(TRACEPARENT).and_then(|parent| Trace::read(parent, field(TRACESTATE)));
     let drawn = chance::number;
-    named.unwrap_or_else(|| Trace::fresh([drawn(), drawn(), drawn()]))
+    let (trace, parent) = match named {
+        Some(caller) => (caller.child(drawn()), Parent::Remote(caller)),
+        None => (traces::begun_here([drawn(), drawn(), drawn()]), Parent::None),
+    };
+    Span::begin(trace, parent, SpanKind::Server, shared.tree.clock.wall())
+}
+
+/// Measures the request up to its answer's head, by the row of the table that it met.
+fn measure(
+    (head, route): (&HttpRequest, Option<&'static str>),
+    response: &HttpResponse,
+    step: Span,
+    shared: &Shared,
+    began: Timestamp,
+) {
+    let clock = &shared.tree.clock;
+    let code = response.headers().get(headers::ERROR_CODE).and_then(|code| code.to_str().ok());
+    let answer = Answered {
+        route,
+        method: head.method().as_str(),
+        status: response.status().as_u16(),
+        code,
+    };
+    telemetry::metrics::http_answered(answer, began.until(clock.now()));
+    step.end_request(answer, clock.wall());
 }
 
 async fn answer(

@@ -10,6 +10,7 @@ pub mod gmail;
 mod gmail_cookie;
 pub mod guard;
 pub mod health;
+pub mod metrics;
 pub mod openapi;
 pub mod ops;
 pub mod ops_alerts;
@@ -44,6 +45,7 @@ use crate::chat::engine::Engine;
 use crate::config::{Config, Live};
 use crate::inbox::Inbox;
 use crate::inbox::gmail::Mailboxes;
+use crate::telemetry::metrics::Metrics;
 use guard::bearer::Auth;
 use guard::keys::KeySource;
 use ops_feed::OpsFeed;
@@ -62,6 +64,8 @@ pub struct Shared {
     pub page_token: Option<String>,
     /// What the readers of `GET /ops/stream` share.
     pub feed: OpsFeed,
+    /// Everything measured in the process.
+    pub metrics: Metrics,
     /// Set when the process begins to end.
     pub draining: AtomicBool,
     /// Faults armed on handlers, by the name `http`.

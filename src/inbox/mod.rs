@@ -32,6 +32,7 @@ use sendcat_state::job_queue::Enqueued;
 use sendcat_state::key::{IdempotencyKey, InboxSource, TimedId};
 use sendcat_state::machine::Records;
 use sendcat_state::whatsapp as state;
+use tracing::Instrument as _;
 
 use crate::config::fixed;
 
@@ -112,7 +113,7 @@ impl Inbox {
         if events.is_empty() {
             return Ok(Accepted { fresh: 0, duplicates: 0 });
         }
-        let accepting = tokio::spawn(self.clone().accept_all(events));
+        let accepting = tokio::spawn(self.clone().accept_all(events).in_current_span());
         // A task that panicked has dropped its claims, which gives them back.
         accepting.await.unwrap_or(Err(NotAccepted::Unavailable(AskError::Crashed)))
     }

@@ -14,10 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use sentry::protocol::{Event, Exception};
+use serde_json::Value;
 use tracing::{Level, Metadata};
 
-use super::redact::Redactor;
+use super::redact;
 use crate::config::Secret;
+
+/// What lines about panics are logged under; the hook reports them itself.
+pub(super) const PANICS: &str = "panic";
 
 /// How long the same error is not reported again.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
@@ -29,10 +33,10 @@ const MESSAGE_CHARS: usize = 200;
 const MOST_KNOWN: usize = 256;
 
 /// Reports to Sentry. A DSN that makes no sense is a line in the log, not a reason to stay down.
-pub(super) fn report_to(dsn: &Secret, redactor: Redactor) -> Option<sentry::ClientInitGuard> {
+pub(super) fn report_to(dsn: &Secret) -> Option<sentry::ClientInitGuard> {
     match dsn.expose().parse::<sentry::types::Dsn>() {
         Ok(parsed) => {
-            let scrubber = Scrubber::new(redactor);
+            let scrubber = Scrubber::default();
             let options = sentry::ClientOptions::new()
                 .maybe_release(sentry::release_name!())
                 .send_default_pii(false)
@@ -82,24 +86,20 @@ pub(super) fn is_reported(of: &Metadata<'_>) -> bool {
 }
 
 /// What every event goes through before it leaves.
+#[derive(Default)]
 struct Scrubber {
-    redactor: Redactor,
     /// When each error was reported last, by the event's own time.
     known: Arc<Mutex<BTreeMap<String, SystemTime>>>,
 }
 
 impl Scrubber {
-    fn new(redactor: Redactor) -> Self {
-        Self { redactor, known: Arc::default() }
-    }
-
     /// The event without secrets; `None` if it says nothing new, or cannot be made safe.
     fn scrub(&self, event: Event<'static>) -> Option<Event<'static>> {
         if !self.is_new(&event) {
             return None;
         }
         let value = serde_json::to_value(&event).ok()?;
-        serde_json::from_value(self.redactor.value(value)).ok()
+        serde_json::from_value(redacted(value)).ok()
     }
 
     fn is_new(&self, event: &Event<'static>) -> bool {
@@ -122,6 +122,19 @@ impl Scrubber {
     }
 }
 
+/// The value with every text in it, names of members included, without secrets.
+fn redacted(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(redact::owned(&text)),
+        Value::Array(items) => Value::Array(items.into_iter().map(redacted).collect()),
+        Value::Object(members) => {
+            let redacted = |(name, value): (String, Value)| (redact::owned(&name), redacted(value));
+            Value::Object(members.into_iter().map(redacted).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::UNIX_EPOCH;
@@ -137,7 +150,8 @@ mod tests {
     }
 
     fn scrubber() -> Scrubber {
-        Scrubber::new(Redactor::of(&[Secret::new("planted-secret")]))
+        redact::know(&[Secret::new("planted-secret")]);
+        Scrubber::default()
     }
 
     #[test]

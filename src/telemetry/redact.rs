@@ -1,149 +1,212 @@
-//! Takes secrets out of texts that leave the process.
+//! Takes secrets out of what leaves the process as words: log lines, panics, reports of trouble.
 //!
-//! Nothing of ours writes a secret into a log; what is reported may come from elsewhere, a panic's
-//! message of a library for one. So every value that is configured as a secret is masked wherever
-//! it stands, and so is what looks like a token.
+//! Two ways: every secret that was configured is known by its value, in each form that a line may
+//! bear it (plain, in a URL, in JSON); and what looks like a credential goes whoever it belongs to,
+//! for a provider's answer may name keys that nobody configured here.
+//!
+//! # Always
+//! - What was configured never passes [`text`] once [`know`] was told of it.
+//! - A text without secrets is handed back as it is, without a copy.
 
-use serde_json::Value;
+use std::borrow::Cow;
+use std::io;
+use std::sync::{LazyLock, PoisonError, RwLock};
+
+use regex::{Captures, Regex, RegexBuilder};
 
 use crate::config::{MASK, Secret};
 
-/// Secrets shorter than this are no secrets, and masking them would take words apart.
-const SHORTEST: usize = 6;
+/// Shorter values are not looked for: they would take half of every line with them.
+const SHORTEST_BYTES: usize = 4;
 
-/// What stands before something that nobody else may see, in any case of letters.
-const MARKS: &[&str] = &[
-    "bearer ",
-    "api_key=",
-    "token=",
-    "secret=",
-    "password=",
-    "signature=",
-    "sentry_key=",
-    "code=",
+/// Secrets that are known at most; a process has some dozens.
+const MOST_KNOWN: usize = 4096;
+
+/// What the compiled pattern may take: as much as the longest secrets that fit an environment need.
+const PATTERN_BYTES_MAX: usize = 1 << 30;
+
+/// What looks like a credential. Of what a row sets apart as `keep` the words stay, so that a line
+/// still says what it was about.
+const PATTERNS: &[&str] = &[
+    // Credentials of HTTP (RFC 9110 §11.4).
+    r"(?P<keep1>(?i:bearer)(?:\s+|%20|\+))[A-Za-z0-9._~+/=-]{8,}",
+    r"(?P<keep5>(?i:basic)\s+)(?:[A-Za-z0-9+/]{8,}={1,2}|[A-Za-z0-9+/]{20,})",
+    // Keys of OpenRouter, OpenAI and their like; Google's tokens; Meta's; Resend's; Standard
+    // Webhooks' and Stripe's secrets.
+    r"\bsk-[A-Za-z0-9_-]{8,}",
+    r"\bya29\.[A-Za-z0-9._-]+",
+    r"\b1//0[A-Za-z0-9_-]{16,}",
+    r"\bGOCSPX-[A-Za-z0-9_-]+",
+    r"\bEAAG[A-Za-z0-9]{8,}",
+    r"\bre_[A-Za-z0-9]{8,}_[A-Za-z0-9]+",
+    r"\bwhsec_[A-Za-z0-9+/=_-]{8,}",
+    // JSON web tokens, and our signed states: JSON in base64url, a dot, the rest.
+    r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]{8,}){1,2}",
+    // What a URL carries before its host: the key of a DSN, a name and a password.
+    r"(?P<keep2>[a-z][a-z0-9+.-]*://)[^/\s@?#\x22]+@",
+    // Members and fields that are secret by their names.
+    r#"(?xi)(?P<keep3>\b(?:access_token|refresh_token|id_token|client_secret|api_?key|sentry_key
+        |code_verifier|verify_token|password)
+        (?:\\?"\s*:\s*\\?"|=))[A-Za-z0-9._~+/%-]{6,}"#,
+    // Parameters of a URL that are: signed states, codes of OAuth, shared tokens.
+    r"(?i:(?P<keep4>[?&](?:state|code|token|key)=)[A-Za-z0-9._~+/%-]+)",
 ];
 
-/// What stands at the beginning of a token itself: of a JWT, of keys of providers.
-const TOKENS: &[&str] = &["eyJ", "sk-", "EAA", "whsec_", "re_", "ya29."];
-
-/// The shortest token that is masked for its beginning alone.
-const TOKEN_CHARS: usize = 20;
-
-/// Masks secrets.
-pub struct Redactor {
-    /// The longest first: one may hold another.
-    secrets: Vec<String>,
+/// What is looked for now.
+struct Rules {
+    known: Vec<String>,
+    pattern: Regex,
 }
 
-impl Redactor {
-    /// One that knows these.
-    pub fn of(secrets: &[Secret]) -> Self {
-        let texts = secrets.iter().map(|secret| secret.expose().to_owned());
-        let mut secrets: Vec<_> = texts.filter(|text| text.len() >= SHORTEST).collect();
-        secrets.sort_by_key(|text| std::cmp::Reverse(text.len()));
-        secrets.dedup();
-        Self { secrets }
-    }
+static RULES: LazyLock<RwLock<Rules>> = LazyLock::new(|| RwLock::new(Rules::of(Vec::new())));
 
-    /// The text without them.
-    pub fn text(&self, text: &str) -> String {
-        let known = |text: String, secret: &String| {
-            if text.contains(secret.as_str()) { text.replace(secret.as_str(), MASK) } else { text }
-        };
-        let text = self.secrets.iter().fold(text.to_owned(), known);
-        let text = MARKS.iter().fold(text, |text, mark| behind(&text, mark));
-        without_tokens(&text)
+impl Rules {
+    fn of(mut known: Vec<String>) -> Self {
+        // The longest first: one secret may begin another.
+        known.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        known.dedup();
+        known.truncate(MOST_KNOWN);
+        let values = known.iter().map(|value| pattern_of(value));
+        let all: Vec<_> = values.chain(PATTERNS.iter().map(|row| format!("(?:{row})"))).collect();
+        let pattern = RegexBuilder::new(&all.join("|")).size_limit(PATTERN_BYTES_MAX).build();
+        let pattern = pattern.expect("escaped values and checked patterns");
+        Self { known, pattern }
     }
+}
 
-    /// The value with every text in it, names of members included, without them.
-    pub fn value(&self, value: Value) -> Value {
-        match value {
-            Value::String(text) => Value::String(self.text(&text)),
-            Value::Array(items) => {
-                Value::Array(items.into_iter().map(|item| self.value(item)).collect())
-            }
-            Value::Object(members) => {
-                let redacted =
-                    |(name, value): (String, Value)| (self.text(&name), self.value(value));
-                Value::Object(members.into_iter().map(redacted).collect())
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) => value,
+/// From here on these are taken out of every text.
+pub fn know<'a>(secrets: impl IntoIterator<Item = &'a Secret>) {
+    let mut rules = RULES.write().unwrap_or_else(PoisonError::into_inner);
+    let mut known = std::mem::take(&mut rules.known);
+    known.extend(secrets.into_iter().flat_map(|secret| values_of(secret.expose())));
+    *rules = Rules::of(known);
+}
+
+/// The values to look for: the secret, and the key of a DSN, which is named alone by those who send
+/// to it.
+fn values_of(secret: &str) -> impl Iterator<Item = String> {
+    let secret = secret.trim();
+    let user = secret.split_once("://").and_then(|(_, rest)| rest.split_once('@'));
+    let values = [Some(secret), user.map(|(user, _)| user)];
+    let long = |value: &&str| value.len() >= SHORTEST_BYTES;
+    values.into_iter().flatten().filter(long).map(str::to_owned)
+}
+
+/// A pattern of the value in every form that a line may bear it: plain, in a URL by whatever rules
+/// of encoding, in JSON, in JSON within JSON.
+fn pattern_of(value: &str) -> String {
+    let mut pattern = String::new();
+    for letter in value.chars() {
+        let plain = regex::escape(letter.encode_utf8(&mut [0; 4]));
+        if letter.is_ascii_alphanumeric() {
+            pattern.push_str(&plain);
+            continue;
         }
+        let bytes = letter.to_string().into_bytes();
+        let in_url: String = bytes.iter().map(|byte| format!("%(?i:{byte:02x})")).collect();
+        let space = if letter == ' ' { r"|\+" } else { "" };
+        let mut units = [0; 2];
+        let units = letter.encode_utf16(&mut units).iter();
+        let in_json: String = units.map(|unit| format!(r"\\+u(?i:{unit:04x})")).collect();
+        pattern.push_str(&format!(r"(?:\\*{plain}|{in_url}|{in_json}{space})"));
     }
+    pattern
 }
 
-/// Masks what stands behind a mark, up to the end of the word.
-fn behind(text: &str, mark: &str) -> String {
-    let lower = text.to_ascii_lowercase();
-    let (mut out, mut from) = (String::with_capacity(text.len()), 0);
-    while let Some(found) = lower[from..].find(mark) {
-        let start = from + found + mark.len();
-        let length = text[start..].find(ends_a_word).unwrap_or(text.len() - start);
-        out.push_str(&text[from..start]);
-        if length > 0 {
-            out.push_str(MASK);
-        }
-        from = start + length;
-    }
-    out.push_str(&text[from..]);
-    out
+/// The text without its secrets: `***` stands in the place of each.
+pub fn text(text: &str) -> Cow<'_, str> {
+    let rules = RULES.read().unwrap_or_else(PoisonError::into_inner);
+    rules.pattern.replace_all(text, |found: &Captures<'_>| {
+        let kept =
+            ["keep1", "keep2", "keep3", "keep4", "keep5"].iter().find_map(|name| found.name(name));
+        let end = if found.name("keep2").is_some() { "@" } else { "" };
+        format!("{}{MASK}{end}", kept.map_or("", |kept| kept.as_str()))
+    })
 }
 
-fn without_tokens(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for piece in text.split_inclusive(ends_a_word) {
-        let word = piece.trim_end_matches(ends_a_word);
-        let token = word.chars().count() >= TOKEN_CHARS
-            && TOKENS.iter().any(|begins| word.starts_with(begins));
-        if token {
-            out.push_str(MASK);
-            out.push_str(&piece[word.len()..]);
-        } else {
-            out.push_str(piece);
-        }
-    }
-    out
+/// The same as a text of its own.
+pub fn owned(words: &str) -> String {
+    text(words).into_owned()
 }
 
-fn ends_a_word(letter: char) -> bool {
-    letter.is_whitespace() || matches!(letter, '"' | '\'' | ',' | ';' | '&' | ')' | '}' | ']' | '=')
+/// Takes secrets out of every line on its way to `W`. A line comes in one write, as the formatting
+/// layer makes it.
+pub(super) struct Redacting<W>(pub(super) W);
+
+impl<W: io::Write> io::Write for Redacting<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let words = String::from_utf8_lossy(line);
+        self.0.write_all(text(&words).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::io::Write as _;
 
     use super::*;
 
-    fn redactor() -> Redactor {
-        let secrets = ["planted-secret", "planted-secret-longer", "abc"].map(Secret::new);
-        Redactor::of(&secrets)
-    }
-
     #[test]
-    fn configured_secrets_are_masked_wherever_they_stand_and_the_longest_first() {
-        let text = "xplanted-secret-longery planted-secret, abc";
-        assert_eq!(redactor().text(text), "x***y ***, abc");
-    }
-
-    #[test]
-    fn what_looks_like_a_token_is_masked_and_the_rest_stays() {
-        let table = [
-            ("authorization: Bearer a.b-c", "authorization: Bearer ***"),
-            ("GET /x?token=abc&page=2", "GET /x?token=***&page=2"),
-            ("BEARER\u{20ac} bearer é, é", "BEARER\u{20ac} bearer ***, é"),
-            ("jwt eyJhbGciOiJIUzI1NiJ9.e30.AAAA ends", "jwt *** ends"),
-            ("a re_try of sk-ies", "a re_try of sk-ies"),
-            ("token=", "token="),
-        ];
-        for (text, wanted) in table {
-            assert_eq!(redactor().text(text), wanted);
+    fn what_was_configured_is_taken_out_in_every_form() {
+        know([&Secret::new("pa\"ss/wörd 1"), &Secret::new("https://dsnkey77@errors.test/4")]);
+        let in_url = "pa%22ss%2Fw%C3%B6rd%201";
+        for (said, told) in [
+            ("it was pa\"ss/wörd 1!", "it was ***!"),
+            (r#"{"it":"pa\"ss/wörd 1"}"#, r#"{"it":"***"}"#),
+            (r#"{"it":"{\"in\":\"pa\\\"ss/wörd 1\"}"}"#, r#"{"it":"{\"in\":\"***\"}"}"#),
+            (&format!("http://x/?q={in_url}"), "http://x/?q=***"),
+            ("/pa%22ss/w%c3%b6rd+1/x", "/***/x"),
+            (r#"{"it":"pa\"ss\/w\u00F6rd 1"}"#, r#"{"it":"***"}"#),
+            ("Sentry sentry_version=7, key dsnkey77", "Sentry sentry_version=7, key ***"),
+            ("https://dsnkey77@errors.test/4 is away", "*** is away"),
+        ] {
+            assert_eq!(text(said), told, "{said}");
         }
     }
 
     #[test]
-    fn every_text_of_a_value_is_looked_at() {
-        let value = json!({"planted-secret": [{"a": "planted-secret"}, 1, null, true]});
-        assert_eq!(redactor().value(value), json!({"***": [{"a": "***"}, 1, null, true]}));
+    fn what_looks_like_a_credential_goes_and_the_words_around_it_stay() {
+        for (said, told) in [
+            ("authorization: Bearer abc.def-123 was sent", "authorization: Bearer *** was sent"),
+            ("Basic Y2xpZW50OnNlY3JldA== was sent", "Basic *** was sent"),
+            ("key sk-or-v1-0123456789abcdef.", "key ***."),
+            ("ya29.a0AfH6SNe_x-y and EAAGm0PX4ZCpsBA1", "*** and ***"),
+            ("https://user:word@host/path", "https://***@host/path"),
+            ("https://public@o1.ingest.test/2", "https://***@o1.ingest.test/2"),
+            ("/x?token=ab&n=1&state=v1.a-b", "/x?token=***&n=1&state=***"),
+            (r#"{"access_token":"abcdef123","n":1}"#, r#"{"access_token":"***","n":1}"#),
+            ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmVkc2ln!", "***!"),
+            ("the state eyJvd25lciI6InVzZXI6YSJ9.AbCd_efgh-1", "the state ***"),
+            ("a whsec_MfKQ9r8GKYqrTwjU and a re_12345678_abc", "a *** and a ***"),
+        ] {
+            assert_eq!(text(said), told, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_text_without_secrets_is_not_copied() {
+        for plain in [
+            "answered",
+            "",
+            "the task-list of basic things, state closed, code rate_limited",
+            r#"{"status":200,"code":"upstream_rate_limited","state":"half_open"}"#,
+            "http://127.0.0.1:8787/api/chat?limit=20",
+            "mail to person@example.org",
+        ] {
+            assert!(matches!(text(plain), Cow::Borrowed(same) if same == plain), "{plain}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_written_without_its_secrets_and_counts_as_written_whole() {
+        let mut out = Redacting(Vec::new());
+        let line = b"key sk-0123456789abcdef\n";
+        assert_eq!(out.write(line).unwrap(), line.len());
+        assert_eq!(out.0, b"key ***\n");
     }
 }

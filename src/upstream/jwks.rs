@@ -22,6 +22,7 @@ use sendcat_state::key::ProviderId;
 use sendcat_state::timestamp::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
+use tracing::Instrument as _;
 
 use super::call::{Call, RefusedAnswer, Upstream, Whole};
 use super::classify;
@@ -115,7 +116,8 @@ impl Jwks {
         if !idle || self.0.kept().may_fetch(now) {
             let shared = Arc::clone(&self.0);
             // A panic in it leaves the set as it was.
-            let _ = tokio::spawn(async move { shared.fetch(fetch).await }).await;
+            let fetching = async move { shared.fetch(fetch).await }.in_current_span();
+            let _ = tokio::spawn(fetching).await;
         }
         match self.0.kept().find(kid, self.0.clock.now()) {
             Found::Fresh(key) | Found::Stale(key) => Ok(key),

@@ -154,7 +154,8 @@ pub(crate) const ROOMS: &[Room] = &[
     },
     Room {
         folder: "src/chat/",
-        rooms: &["chat", "contract", "config", "upstream"],
+        // A turn measures its calls; telemetry knows nothing of chats in return.
+        rooms: &["chat", "contract", "config", "upstream", "telemetry"],
         ours: &[STATE, HANDLES],
         packages: &[
             "bytes",
@@ -258,15 +259,24 @@ pub(crate) const ROOMS: &[Room] = &[
     },
     Room {
         folder: "src/telemetry/",
-        rooms: &["telemetry", "config"],
+        // The trace that spans are steps of is a promise on the wire.
+        rooms: &["telemetry", "config", "contract"],
         ours: &[
             // What an alert says.
             ("sendcat_state", &["alert_rules", "events", "key", "timestamp"]),
-            ("sendcat_actors", &["ports", "observe"]),
+            ("sendcat_actors", &["clock", "ports", "observe"]),
         ],
         packages: &[
+            "async_trait",
             "futures_util",
             "humantime",
+            "opentelemetry",
+            "opentelemetry_http",
+            "opentelemetry_otlp",
+            "opentelemetry_prometheus",
+            "opentelemetry_sdk",
+            "prometheus",
+            "regex",
             "reqwest",
             "rustls",
             "sentry",

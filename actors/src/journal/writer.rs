@@ -200,6 +200,8 @@ impl Writer {
         store.put_snapshot(CLOCK, &snapshot::seal(CLOCK, store.last_seq(), &now))?;
         store.sync()?;
         self.unsynced = false;
+        let took = now.until(self.clock.now());
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).syncing += took;
         Ok(true)
     }
 
@@ -216,12 +218,15 @@ impl Writer {
         if snapshot.cuts_journal {
             // One sync makes the snapshot durable before what it replaces is cut.
             store.sync()?;
-            self.saved_seq.insert(snapshot.machine, seq);
+            self.saved_seq.insert(Arc::clone(&snapshot.machine), seq);
             let upto = self.saved_seq.values().copied().min().unwrap_or(0);
             store.cut_journal(upto)?;
         }
         let size = store.size_on_disk();
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).size_on_disk = size;
+        let now = self.clock.now();
+        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.size_on_disk = size;
+        state.saved.insert(snapshot.machine, now);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
 
 /// The longest piece of a panic's message that is kept.
 const MESSAGE_CHARS: usize = 200;
@@ -12,6 +13,11 @@ pub(crate) struct CaughtPanic {
     message: String,
     location: Option<String>,
 }
+
+/// Takes secrets out of what a panic says.
+pub type Redact = fn(&str) -> String;
+
+static REDACT: OnceLock<Redact> = OnceLock::new();
 
 thread_local! {
     static LATEST: RefCell<Option<CaughtPanic>> = const { RefCell::new(None) };
@@ -39,29 +45,34 @@ impl CaughtPanic {
     }
 }
 
-/// Has every panic leave its message and its place for the guard that catches it. Called once, when
-/// the process starts; hooks set before it still run, without the noise of their own output.
-pub fn note_panics() {
-    let before = std::panic::take_hook();
+/// Has every panic leave its message, redacted, and its place for the guard that catches it, and
+/// then be told to `say`, which replaces the hook that prints it as it is. Called once, when the
+/// process starts.
+pub fn note_panics(redact: Redact, say: fn(message: &str, location: Option<&str>)) {
+    let _ = REDACT.set(redact);
     std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
         let note = CaughtPanic {
             message: message_of(info.payload()),
             location: info.location().map(|at| format!("{}:{}", at.file(), at.line())),
         };
+        let said = note.clone();
         // While a thread ends its locals may be gone; a hook must not panic.
         let _ = LATEST.try_with(|latest| {
             if let Ok(mut latest) = latest.try_borrow_mut() {
                 *latest = Some(note);
             }
         });
-        before(info);
+        say(&said.message, said.location.as_deref());
     }));
 }
 
+/// What it says, without secrets; redacted before it is cut, for half a secret is not known as one.
 fn message_of(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a panic without a message").chars().take(MESSAGE_CHARS).collect()
+    let text = text.unwrap_or("a panic without a message");
+    let redacted = REDACT.get().map_or_else(|| text.to_owned(), |redact| redact(text));
+    redacted.chars().take(MESSAGE_CHARS).collect()
 }

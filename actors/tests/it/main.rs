@@ -6,6 +6,7 @@ mod cache;
 mod circuits;
 mod claims;
 mod containment;
+mod counts;
 mod failure_direction;
 mod flood;
 mod hang;

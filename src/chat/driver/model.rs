@@ -16,6 +16,8 @@ use super::clocks::Reading;
 use super::{Driver, PROVIDER, timed_out};
 use crate::chat::turn::{Ending, Failure, Input, Next, Turn};
 use crate::contract::code::ErrorCode;
+use crate::contract::trace::Trace;
+use crate::telemetry::gen_ai::MeasuredChat;
 use crate::upstream::call::{Call, OpenStream, Recorder, RefusedAnswer};
 use crate::upstream::classify::{self, Outcome, Repeat};
 use crate::upstream::error::{Clock, UpstreamError};
@@ -104,11 +106,27 @@ impl Driver {
         fallback.unwrap_or(&provider.model)
     }
 
-    /// Makes one call and reads its stream.
+    /// Makes one call and reads its stream, measured.
     async fn read_model(&mut self, slot: &Slot) -> Result<Next, FailedCall> {
+        let (clock, drawn) = (&self.engine.parts.clock, sendcat_actors::chance::number());
+        let mut measured = MeasuredChat::begin(clock, &self.trace, drawn, self.model_name());
+        let read = self.read_stream(slot, &mut measured).await;
+        measured.end(match &read {
+            Ok(Next::Over(Ending::Failed(failure))) => Some(failure.code),
+            Ok(_) => None,
+            Err(failed) => Some(failed.failure.code),
+        });
+        read
+    }
+
+    async fn read_stream(
+        &mut self,
+        slot: &Slot,
+        measured: &mut MeasuredChat,
+    ) -> Result<Next, FailedCall> {
         let rules = &self.engine.parts.rules;
         let left = self.engine.parts.clock.now().until(self.ends);
-        let call = self.model_call();
+        let call = self.model_call(measured.trace());
         let opening = self.engine.upstream.stream(call, slot, rules.headers, read_refusal);
         let opened = tokio::time::timeout(left, opening).await;
         let opened = opened.unwrap_or_else(|_| Err(timed_out(Clock::Total, rules.total)));
@@ -125,10 +143,11 @@ impl Driver {
                 Ok(Some(Err(SseError::TooLong | SseError::Malformed))) => {
                     Err(UpstreamError::Malformed { provider: PROVIDER, what: "its stream" })
                 }
-                Ok(Some(Ok(data))) => self.hear(&data, &mut reading),
+                Ok(Some(Ok(data))) => self.hear(&data, &mut reading, measured),
             };
             if reading.has_content {
                 recorder.heard();
+                measured.heard();
             }
             match heard {
                 Ok(Next::Wait) => {}
@@ -141,7 +160,7 @@ impl Driver {
         }
     }
 
-    fn model_call(&self) -> Call {
+    fn model_call(&self, step: &Trace) -> Call {
         let provider = &self.engine.parts.openrouter;
         let chat = ChatCall {
             model: self.model_name(),
@@ -152,15 +171,23 @@ impl Driver {
         let key = provider.api_key.as_ref().map_or("", |key| key.expose());
         Call::post_json(PROVIDER, url, chat.body())
             .with_secret("authorization", &format!("Bearer {key}"))
-            .within(&self.trace.child(sendcat_actors::chance::number()))
+            .within(step)
     }
 
-    fn hear(&mut self, data: &str, reading: &mut Reading) -> Result<Next, UpstreamError> {
+    fn hear(
+        &mut self,
+        data: &str,
+        reading: &mut Reading,
+        measured: &mut MeasuredChat,
+    ) -> Result<Next, UpstreamError> {
         let deltas = openrouter::read(data)?;
         let mut parts = Vec::new();
         let mut next = Next::Wait;
         for delta in deltas {
             reading.note(self, &delta);
+            if let Delta::Usage(usage) = &delta {
+                measured.used(usage.input_tokens, usage.output_tokens);
+            }
             if let Delta::Error { status, message, .. } = &delta {
                 tracing::warn!(?status, said = message.chars().count(), "an error in the stream");
             }

@@ -10,6 +10,7 @@ use sendcat_state::job::AttemptOutcome;
 use sendcat_state::key::{PerProvider, ProviderId, TimedId, ToolKind};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 
 use super::arguments::Arguments;
 use super::shops::{Search, Shops};
@@ -80,6 +81,9 @@ impl ToolRunner {
             let _place = self.places.acquire().await.expect("it is never closed");
             tokio::time::timeout(place_lease, self.attempt(id, tool, &input)).await
         };
+        let within = self.wanted.span_of(id);
+        let within = tracing::info_span!(parent: &within, "tool", job = %id, %tool);
+        let attempt = attempt.instrument(within);
         tokio::select! {
             attempt = attempt => attempt.unwrap_or_else(|_| {
                 let error = words::late(place_lease);

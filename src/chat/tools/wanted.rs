@@ -28,6 +28,8 @@ struct Entry {
     first_results: mpsc::UnboundedSender<Json>,
     /// Of the answer that waits.
     trace: Trace,
+    /// Within which request it is waited for: what the job logs is logged there.
+    span: tracing::Span,
 }
 
 impl Wanted {
@@ -37,7 +39,8 @@ impl Wanted {
     pub fn wait_for(&self, id: TimedId, trace: Trace) -> (Waiting, mpsc::UnboundedReceiver<Json>) {
         let over = CancellationToken::new();
         let (first_results, told) = mpsc::unbounded_channel();
-        self.jobs().insert(id, Entry { over: over.clone(), first_results, trace });
+        let span = tracing::Span::current();
+        self.jobs().insert(id, Entry { over: over.clone(), first_results, trace, span });
         (Waiting { wanted: self.clone(), id, over }, told)
     }
 
@@ -52,6 +55,12 @@ impl Wanted {
     /// The trace of whoever waits for a job.
     pub fn trace_of(&self, id: TimedId) -> Option<Trace> {
         self.jobs().get(&id).map(|entry| entry.trace.clone())
+    }
+
+    /// Where a job's lines are logged: within the request that waits for it.
+    pub fn span_of(&self, id: TimedId) -> tracing::Span {
+        let span = self.jobs().get(&id).map(|entry| entry.span.clone());
+        span.unwrap_or_else(tracing::Span::none)
     }
 
     /// Tells whoever waits for a job what it has found so far.

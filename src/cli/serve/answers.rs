@@ -11,8 +11,8 @@ use crate::chat::whole::Whole;
 use crate::contract::chat::{ChatMessage, ChatRequest, Role, ThreadId, Trigger};
 use crate::contract::code::ErrorCode;
 use crate::contract::signature::digest;
-use crate::contract::trace::Trace;
 use crate::inbox::answers::{Answer, Answered, Answerer, Appoint, Question};
+use crate::telemetry::traces;
 
 /// Has those who wrote answered from here on.
 pub(super) fn begin(engines: &Engines, appoint: &Appoint) {
@@ -70,7 +70,7 @@ fn ask_of(question: Question) -> Option<Ask> {
     let trigger = Trigger::Submit;
     let request = ChatRequest { thread_id, trigger, message_id: None, messages: vec![message] };
     let drawn = || getrandom::u64().unwrap_or_default();
-    let trace = Trace::fresh([drawn(), drawn(), drawn()]);
+    let trace = traces::begun_here([drawn(), drawn(), drawn()]);
     Some(Ask {
         owner,
         request,

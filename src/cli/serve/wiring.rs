@@ -28,12 +28,13 @@ use crate::config::{self, Config, Live, fixed};
 use crate::http::guard::bearer::Auth;
 use crate::http::guard::keys::{KeySource, NoKey};
 use crate::http::ops_feed::OpsFeed;
-use crate::http::{Shared, Worker};
+use crate::http::{self, Shared, Worker};
 use crate::inbox::answers::{Answering, Appoint};
 use crate::inbox::gmail::{self, Mailboxes};
 use crate::inbox::media_store::MediaStore;
 use crate::inbox::work::{self, Handlers};
 use crate::inbox::{Inbox, tidying};
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::call::Upstream;
 use crate::upstream::jwks::{self, Jwks};
 use crate::upstream::retry::RetryBudget;
@@ -184,7 +185,11 @@ impl JobRunner for Runner {
 }
 
 /// What every HTTP worker shares. Where there is a chat page, its session begins then.
-pub(super) fn shared(live: Live, tree: Tree, page_begun_at: Option<SystemTime>) -> Arc<Shared> {
+pub(super) fn shared(
+    live: Live,
+    tree: Tree,
+    (page_begun_at, metrics): (Option<SystemTime>, Metrics),
+) -> Arc<Shared> {
     let auth = Auth::new(&live.now().auth);
     let page_token = page_begun_at.and_then(|now| auth.mint(now).ok());
     let page_token = page_token.map(|session| session.token);
@@ -192,7 +197,10 @@ pub(super) fn shared(live: Live, tree: Tree, page_begun_at: Option<SystemTime>) 
     let draining = AtomicBool::new(false);
     let faults = Default::default();
     let feed = OpsFeed::since(tree.clock.now());
-    Arc::new(Shared { live, tree, inbox, auth, page_token, feed, draining, faults })
+    let shared = Shared { live, tree, inbox, auth, page_token, feed, metrics, draining, faults };
+    let shared = Arc::new(shared);
+    http::metrics::watch(&shared);
+    shared
 }
 
 /// Makes each worker its engine.

@@ -176,6 +176,9 @@ docs! {
         [200 "It can work, also badly." Media::Json(named::<Readiness>),
          503 "Traffic should go elsewhere." Media::Json(named::<Readiness>)]
         "Says whether the process can do its work.";
+    "GET" "/metrics" (NO_QUERY) ()
+        [200 "Every metric, as Prometheus reads them." Media::Text("text/plain")]
+        "Shows what is measured.";
     "GET" "/openapi.json" (NO_QUERY) ()
         [200 "This document." Media::Json(object)] "Describes every route.";
     "GET" "/ops" (NO_QUERY) ()

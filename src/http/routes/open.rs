@@ -3,7 +3,7 @@
 use sendcat_state::key::Bucket;
 
 use super::{Guard, rows};
-use crate::http::{health, openapi, page, sessions};
+use crate::http::{health, metrics, openapi, page, sessions};
 
 const METHOD: &[Guard] = &[Guard::Method];
 
@@ -14,5 +14,6 @@ rows! {
     "GET" "/" METHOD, page::chat, [NotFound];
     "GET" "/livez" METHOD, health::livez, [];
     "GET" "/readyz" METHOD, health::readyz, [];
+    "GET" "/metrics" METHOD, metrics::get, [];
     "GET" "/openapi.json" METHOD, openapi::get, [];
 }

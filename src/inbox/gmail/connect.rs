@@ -15,6 +15,8 @@ use sendcat_state::mailboxes::{self, Asking, Mailbox, Owned};
 
 use super::vault::{self, Browser, State};
 use super::{Mailboxes, Trouble};
+use tracing::Instrument as _;
+
 use crate::config::Secret;
 use crate::upstream::again::{Repeats, again};
 use crate::upstream::call::ReadRefusal;
@@ -113,7 +115,8 @@ impl Mailboxes {
     pub async fn comes_back(&self, comeback: Comeback) -> Landed {
         // A code is good once: what is begun with it goes on when the browser goes away.
         let this = self.clone();
-        let connecting = tokio::spawn(async move { this.connects(comeback).await });
+        let connecting =
+            tokio::spawn(async move { this.connects(comeback).await }.in_current_span());
         match connecting.await {
             Ok(Ok(landed)) => landed,
             Err(_) => Landed::Failed,
@@ -218,7 +221,7 @@ impl Mailboxes {
         let Some(mailbox) = ended else { return Ok(false) };
         let last = Owned { owner: owner.to_owned(), mailbox };
         let this = self.clone();
-        tokio::spawn(async move { this.take_leave(last).await });
+        tokio::spawn(async move { this.take_leave(last).await }.in_current_span());
         Ok(true)
     }
 

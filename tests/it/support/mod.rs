@@ -10,6 +10,7 @@ pub(crate) mod documented;
 pub(crate) mod exchange;
 pub(crate) mod expected;
 pub(crate) mod ledger;
+pub(crate) mod listener;
 pub(crate) mod mailbox;
 pub(crate) mod model;
 pub(crate) mod node;

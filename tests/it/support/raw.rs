@@ -48,6 +48,13 @@ impl Raw {
         }
     }
 
+    /// Waits until these letters have come so many times.
+    pub(crate) fn until_times(&mut self, letters: &str, times: usize) {
+        while self.text().matches(letters).count() < times {
+            assert!(self.read_on(), "{letters:?} came not {times} times: {}", self.text());
+        }
+    }
+
     /// What has come.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.seen).into_owned()
