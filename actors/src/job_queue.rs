@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 pub use letters::{EventPage, NotRedelivered};
 use sendcat_state::job::{AttemptOutcome, ClaimedJob, EventRow, JobKind, NewJob, QueueRules};
 use sendcat_state::job_queue::{
-    ClaimAnswer, Enqueued, JobChange, JobQueue, JobView, PartitionView, Redelivery, Report,
+    ClaimAnswer, Enqueued, JobChange, JobQueue, JobView, PartitionView, Redelivery, Report, TOO_OLD,
 };
 use sendcat_state::key::{LeaseId, TimedId};
 use sendcat_state::machine::{Decision, ReadError, RecordWrite, Records};
@@ -26,6 +26,9 @@ use crate::handle::{Around, Handle};
 use crate::journal::Journal;
 use crate::machine::{Class, Machine};
 use crate::supervisor::Subtree;
+
+/// How long between two looks whether a job that is too old is still there.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What the queue is asked.
 #[derive(Clone, Debug)]
@@ -53,6 +56,8 @@ pub enum Command {
     GiveBack(TimedId, LeaseId),
     /// Jobs of these kinds that wait or run, at most so many.
     List(Vec<JobKind>, usize),
+    /// Whether this job waits or runs.
+    Knows(TimedId),
 }
 
 /// What it answers.
@@ -70,6 +75,8 @@ pub enum Answer {
     Reported(Report),
     /// To [`Command::List`], oldest first.
     Listed(Vec<JobView>),
+    /// To [`Command::Knows`].
+    Known(bool),
     /// To all else.
     Noted,
 }
@@ -120,6 +127,7 @@ impl Machine for JobQueue {
             Command::List(kinds, most) => {
                 Decision::unchanged(Answer::Listed(self.list(&kinds, most)))
             }
+            Command::Knows(id) => Decision::unchanged(Answer::Known(self.knows(id))),
         }
     }
 
@@ -134,9 +142,11 @@ impl Machine for JobQueue {
             }
             Command::Report { kind, .. } => matches!(kind, JobKind::Inbox(_)),
             Command::Redeliver(..) => true,
-            Command::Claim(_) | Command::Renew(..) | Command::GiveBack(..) | Command::List(..) => {
-                false
-            }
+            Command::Claim(_)
+            | Command::Renew(..)
+            | Command::GiveBack(..)
+            | Command::List(..)
+            | Command::Knows(_) => false,
         }
     }
 
@@ -149,6 +159,7 @@ impl Machine for JobQueue {
             | Answer::Renewed(_)
             | Answer::Reported(_)
             | Answer::Listed(_)
+            | Answer::Known(_)
             | Answer::Noted => None,
         }
     }
@@ -246,15 +257,35 @@ impl Jobs {
     /// [`NoResult`] says why there is none.
     pub async fn run(&self, job: NewJob, wait: Duration) -> Result<JobEnd, NoResult> {
         let (to, end) = oneshot::channel();
-        let registered = Registered { jobs: self.clone(), id: job.id };
-        self.waiters().insert(job.id, to);
+        let (id, ttl) = (job.id, self.queue.rules().job(job.kind).ttl);
+        let registered = Registered { jobs: self.clone(), id };
+        self.waiters().insert(id, to);
         match self.enqueue(vec![job], Vec::new()).await? {
             Enqueued::Queued => {}
             Enqueued::Saturated(kind) => return Err(NoResult::Saturated(kind)),
         }
-        let ended = tokio::time::timeout(wait, end).await;
+        let waiting = async {
+            tokio::select! {
+                biased;
+                ended = end => ended.map_err(|_| NoResult::Late),
+                () = self.swept(id, ttl) => Ok(JobEnd::GivenUp(TOO_OLD.to_owned())),
+            }
+        };
+        let ended = tokio::time::timeout(wait, waiting).await;
         drop(registered);
-        ended.map_err(|_| NoResult::Late)?.map_err(|_| NoResult::Late)
+        ended.map_err(|_| NoResult::Late)?
+    }
+
+    /// Resolves when a job that has outlived its time to live is not there any more: no worker
+    /// tells of a job that the queue itself gave up.
+    async fn swept(&self, id: TimedId, ttl: Option<Duration>) {
+        let Some(ttl) = ttl else { return std::future::pending().await };
+        tokio::time::sleep(ttl).await;
+        while !matches!(self.queue.ask(Command::Knows(id)).await, Ok(Answer::Known(false))) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        // A worker that has just reported tells of it right after.
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 
     pub(crate) async fn claim(&self, worker: &str) -> Result<ClaimAnswer, AskError> {

@@ -1,10 +1,12 @@
 //! The runbook has no command that this release does not understand.
 
 use clap::Parser as _;
+use sendcat_state::alert_rules::AlertRule;
 
 use super::Arguments;
 use crate::console::runbook;
 use crate::http::routes::{Guard, ROUTES, Route};
+use crate::telemetry;
 
 /// Lines of the runbook's blocks of commands.
 fn commands() -> Vec<&'static str> {
@@ -64,4 +66,18 @@ fn every_request_of_the_runbook_is_a_route_and_has_the_token_that_it_needs() {
         let is_operators = route.guards.contains(&Guard::Operator);
         assert_eq!(is_operators, line.ends_with(r#" -H "$WHO""#), "{line}");
     }
+}
+
+#[test]
+fn every_alert_leads_to_a_playbook_that_is_there() {
+    let of_rules = telemetry::alerts::ALERTS.iter().map(|alert| alert.runbook());
+    let raised = AlertRule::ALL.iter().map(|rule| rule.runbook());
+    let lost: Vec<_> = of_rules
+        .chain(raised)
+        .filter(|link| {
+            let anchor = link.strip_prefix("/ops/runbook#").expect("it leads to the runbook");
+            !runbook::anchors().contains(anchor)
+        })
+        .collect();
+    assert!(lost.is_empty(), "{lost:?}");
 }

@@ -9,8 +9,10 @@ use super::metrics::catalog::{Kind, METRICS, Metric};
 /// One alert.
 #[derive(Debug)]
 pub struct AlertRule {
-    /// Its name, which is also its place in the runbook: `/ops/runbook#<name>`.
+    /// Its name.
     pub name: &'static str,
+    /// The playbook for it, an anchor of the runbook.
+    pub playbook: &'static str,
     /// What must hold, in PromQL.
     pub expr: &'static str,
     /// For how long, as Prometheus writes spans.
@@ -33,17 +35,17 @@ impl AlertRule {
 
     /// Where the runbook says what to do.
     pub fn runbook(&self) -> String {
-        format!("/ops/runbook#{}", self.name)
+        format!("/ops/runbook#{}", self.playbook)
     }
 }
 
 const fn row(
-    name: &'static str,
+    (name, playbook): (&'static str, &'static str),
     (lasts, severity): (&'static str, &'static str),
     summary: &'static str,
     expr: &'static str,
 ) -> AlertRule {
-    AlertRule { name, expr, lasts, severity, summary }
+    AlertRule { name, playbook, expr, lasts, severity, summary }
 }
 
 /// At least a request a minute must come before its failures say anything.
@@ -81,73 +83,103 @@ const fn ticket(lasts: &'static str) -> (&'static str, &'static str) {
 
 /// Every alert.
 pub const ALERTS: &[AlertRule] = &[
-    row("not-there", page("2m"), "No sendcat is seen.", "absent(sendcat_streams_live)"),
-    row("errors", page("5m"), "More than 5 % of requests fail with a 5xx.", ERRORS),
-    row("model-errors", page("5m"), "More than a fifth of a model's calls fail.", MODEL_ERRORS),
-    row("model-slow", ticket("10m"), "A model takes more than 10 s to begin.", SLOW_MODEL),
     row(
-        "circuit-open",
+        ("not-there", "not-there"),
+        page("2m"),
+        "No sendcat is seen.",
+        "absent(sendcat_streams_live)",
+    ),
+    row(("errors", "errors"), page("5m"), "More than 5 % of requests fail with a 5xx.", ERRORS),
+    row(
+        ("model-errors", "model-errors"),
+        page("5m"),
+        "More than a fifth of a model's calls fail.",
+        MODEL_ERRORS,
+    ),
+    row(
+        ("model-slow", "provider-slow"),
+        ticket("10m"),
+        "A model takes more than 10 s to begin.",
+        SLOW_MODEL,
+    ),
+    row(
+        ("circuit-open", "circuit-open"),
         page("2m"),
         "A provider's circuit is open: it is not called.",
         "max by (provider) (sendcat_breaker_state{state=~\"open|forced_open\"}) == 1",
     ),
     row(
-        "bulkhead-full",
+        ("bulkhead-full", "bulkhead_saturation"),
         ticket("5m"),
         "Calls to a provider are refused, for too many are in flight.",
         "sum by (provider) (increase(sendcat_bulkhead_refused_total[5m])) > 25",
     ),
     row(
-        "limit-refuses",
+        ("limit-refuses", "rate_limit_spike"),
         ticket("0m"),
         "A rate limit refused 25 calls in five minutes.",
         "sum by (bucket) (increase(sendcat_limiter_calls_total{outcome=\"refused\"}[5m])) >= 25",
     ),
     row(
-        "limiter-unanswered",
+        ("limiter-unanswered", "contention-fallback"),
         page("1m"),
         "Callers are refused because the limiter does not answer.",
         "sum by (bucket) (increase(sendcat_limiter_calls_total{outcome=\"unanswered\"}[5m])) > 0",
     ),
     row(
-        "inbox-stale",
+        ("inbox-stale", "oldest-event-age"),
         page("5m"),
         "An accepted event has waited for more than five minutes.",
         "max by (source) (sendcat_inbox_oldest_age_seconds) > 300",
     ),
     row(
-        "queue-stale",
+        ("queue-stale", "backlog-growing"),
         ticket("2m"),
         "A tool call has waited for more than 30 s.",
         "max by (tool) (sendcat_queue_oldest_age_seconds) > 30",
     ),
     row(
-        "dead-letters",
+        ("dead-letters", "dead-letters"),
         ticket("0m"),
         "Accepted events were given up.",
         "sum by (source) (increase(sendcat_dead_letters_total[15m])) > 0",
     ),
-    row("actor-down", page("1m"), "An actor does not answer.", "sendcat_actor_up == 0"),
     row(
-        "actor-restarts",
+        ("actor-down", "actor-down"),
+        page("1m"),
+        "An actor does not answer.",
+        "sendcat_actor_up == 0",
+    ),
+    row(
+        ("actor-restarts", "actor-restarts"),
         ticket("0m"),
         "An actor was restarted more than three times in ten minutes.",
         "sum by (actor) (increase(sendcat_actor_restarts_total{cause!=\"manual\"}[10m])) > 3",
     ),
     row(
-        "mailbox-deep",
+        ("mailbox-deep", "actor-stuck"),
         ticket("1m"),
         "More than 1000 commands wait for an actor.",
         "sendcat_actor_mailbox_depth > 1000",
     ),
     row(
-        "journal-failing",
+        ("journal-failing", "journal-failing"),
         page("0m"),
         "Nothing can be written to the disk.",
         "sendcat_journal_failing_age_seconds > 5",
     ),
-    row("journal-slow", ticket("10m"), "A sync takes more than 100 ms.", SLOW_DISK),
-    row("not-exported", ticket("10m"), "The OTLP endpoint takes nothing.", NOT_EXPORTED),
+    row(
+        ("journal-slow", "journal-failing"),
+        ticket("10m"),
+        "A sync takes more than 100 ms.",
+        SLOW_DISK,
+    ),
+    row(
+        ("not-exported", "not-exported"),
+        ticket("10m"),
+        "The OTLP endpoint takes nothing.",
+        NOT_EXPORTED,
+    ),
 ];
 
 /// The alerts as a file of rules. A text in quotes of JSON is one of YAML too.

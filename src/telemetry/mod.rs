@@ -80,8 +80,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sets up logs to standard error, and reports where a DSN is set; what [`redact::know`] was told of
-/// is taken out of both. A second call changes nothing.
+/// Sets up logs to standard error, and reports where a DSN is set; what [`redact::know`] was told
+/// of is taken out of both. A second call changes nothing.
 pub fn start(filter: &str, format: LogFormat, dsn: Option<&Secret>) -> Telemetry {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines =

@@ -36,6 +36,9 @@ use held::{Job, JobState, Partition, by_name, end, event_row, requeue};
 use known_keys::KnownKeys;
 pub use words::{ClaimAnswer, Enqueued, JobView, PartitionView, Redelivery, Report, RunningView};
 
+/// Why a job that waited too long was given up.
+pub const TOO_OLD: &str = "it waited longer than its time to live";
+
 /// The queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobQueue {
@@ -257,7 +260,7 @@ impl JobQueue {
             .map(|(_, id)| (self.jobs[id].enqueued_at, *id))
             .filter(|(_, id)| self.jobs[id].is_too_old(now, rules));
         let Some((_, id)) = too_old.min() else { return Decision::unchanged(()) };
-        let error = "it waited longer than its time to live".to_owned();
+        let error = TOO_OLD.to_owned();
         end(now, id, &self.jobs[&id], Some(error)).map(|_| ())
     }
 
@@ -269,6 +272,11 @@ impl JobQueue {
         for id in running {
             self.apply(&JobChange::Renewed { id, ends: now });
         }
+    }
+
+    /// Whether a job waits or runs.
+    pub fn knows(&self, id: TimedId) -> bool {
+        self.jobs.contains_key(&id)
     }
 
     /// Whether a job is in a worker's hands.

@@ -72,7 +72,7 @@ fn the_rules_are_yaml_with_a_row_of_the_runbook_each() {
     for (rule, alert) in rules.iter().zip(ALERTS) {
         assert!(titles.insert(rule["alert"].to_string()), "{}", alert.name);
         assert_eq!(rule["expr"], alert.expr);
-        assert_eq!(rule["annotations"]["runbook_url"], format!("/ops/runbook#{}", alert.name));
+        assert_eq!(rule["annotations"]["runbook_url"], format!("/ops/runbook#{}", alert.playbook));
         assert!(["page", "ticket"].contains(&alert.severity));
     }
 }
