@@ -277,3 +277,29 @@ fn the_listing_has_every_knob_for_programs_and_for_people() {
     let markdown = markdown();
     assert!(knobs::all().iter().all(|knob| markdown.contains(&format!("| `{}` |", knob.name))));
 }
+
+#[test]
+fn every_knob_with_a_range_refuses_what_lies_just_outside_and_says_so() {
+    use super::kind::Kind::{Bytes, Count, Millis, MillisOrOff, Minutes};
+    let mut refused = 0;
+    for knob in knobs::all() {
+        let (Count(low, high)
+        | Bytes(low, high)
+        | Millis(low, high)
+        | MillisOrOff(low, high)
+        | Minutes(low, high)) = knob.kind
+        else {
+            continue;
+        };
+        let outside = [low.checked_sub(1).map(|it| it.to_string()), Some((high + 1).to_string())];
+        for value in outside.into_iter().flatten().chain(["many".to_owned(), "-1".to_owned()]) {
+            let line = format!("{}={value:?}: expected {}", knob.name, knob.kind.expected());
+            assert_eq!(faults(&env(&[(&knob.name, &value)])), [line]);
+            refused += 1;
+        }
+        for value in [low, high] {
+            load(&[(&knob.name, &value.to_string())]);
+        }
+    }
+    assert!(refused > 300, "only {refused} values were tried");
+}

@@ -129,12 +129,24 @@ pub async fn dispatch(
     span.in_scope(|| {
         let code = response.headers().get(headers::ERROR_CODE).and_then(|code| code.to_str().ok());
         tracing::info!(status = response.status().as_u16(), code, "answered");
+        note_verb(&head, routes, response.status().as_u16(), &shared);
     });
     let row = routes.first().map(|row| row.path);
     measure((&head, row), &response, step, &shared, now);
     respond::add_fields(&mut response, [(headers::REQUEST_ID, request_id)]);
     guard::origin::add_fields(&head, &shared.config(), routes, &mut response);
     response
+}
+
+/// Logs who has an operator's verb run, or has tried to: the request's own line has when, and which.
+fn note_verb(head: &HttpRequest, routes: &[Route], status: u16, shared: &Shared) {
+    let of_method = routes.iter().find(|route| route.method == head.method().as_str());
+    let is_verb = of_method
+        .is_some_and(|route| route.method != "GET" && route.guards.contains(&Guard::Operator));
+    if is_verb {
+        let by = guard::client_ip::of(head, &shared.config().trusted_proxies);
+        tracing::warn!(%by, status, "an operator's verb");
+    }
 }
 
 /// The answer that a refusal is.

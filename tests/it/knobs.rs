@@ -5,9 +5,11 @@
 use serde_json::Value;
 
 use crate::support::answer::Answer;
-use crate::support::mailbox::{JWT_SECRET, user_token};
+use crate::support::client::run;
+use crate::support::mailbox::{JWT_SECRET, Office, user_token};
 use crate::support::scene::{Scene, get, until};
 use crate::support::tools::{SERPAPI, SERPER, asked, ran, shops};
+use crate::support::webhook::eventually;
 
 const MODEL: &str = "openrouter_chat";
 
@@ -89,6 +91,38 @@ fn bulkhead_serper_lease_ttl_ms_is_how_long_a_silent_search_keeps_its_slot() {
     scene.stand_ins.fail(SERPER, "stall_headers", 1);
     let _held = scene.raw("a", "search cats", &[]);
     assert_eq!(lease_of(&scene, SERPER), 66_000);
+}
+
+#[test]
+fn bulkhead_gmail_oauth_lease_ttl_ms_is_how_long_a_silent_exchange_keeps_its_slot() {
+    let office = Office::with(|setup| setup.with("BULKHEAD_GMAIL_OAUTH_LEASE_TTL_MS", 55_000));
+    run(async {
+        let back = office.consents(&office.asks_to_connect("ada").await).await;
+        office.stand_ins.arms("gmail_oauth", "stall_headers", 1).await;
+        let lease = async || {
+            let seen = office.caller.sees("/ops/bulkheads").await;
+            let lease = &seen["bulkheads"]["gmail_oauth"]["leases"][0];
+            Some(lease["ageMs"].as_u64()? + lease["endsInMs"].as_u64()?)
+        };
+        tokio::select! {
+            word = office.comes_back(&back) => panic!("it was answered {word}"),
+            lease = eventually("the exchange holds a slot", lease) => assert_eq!(lease, 55_000),
+        }
+    });
+}
+
+#[test]
+fn circuit_gmail_oauth_threshold_is_how_many_failures_in_a_row_open_it() {
+    let office = Office::with(|setup| setup.with("CIRCUIT_GMAIL_OAUTH_THRESHOLD", 2));
+    run(async {
+        office.stand_ins.arms("gmail_oauth", "500", 1000).await;
+        let mut words = Vec::new();
+        for _ in 0..3 {
+            let back = office.consents(&office.asks_to_connect("ada").await).await;
+            words.push(office.comes_back(&back).await);
+        }
+        assert_eq!(words, ["error", "error", "busy"]);
+    });
 }
 
 #[test]

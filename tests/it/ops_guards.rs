@@ -105,3 +105,30 @@ fn what_decides_a_key_is_told_and_not_counted() {
                     sender:SOURCE:SENDER.";
     assert_eq!(wrong.body, sentence);
 }
+
+#[test]
+fn every_verb_of_an_operator_is_in_the_log_with_who_and_what_and_a_look_is_not() {
+    let scene = Scene::with(&[]);
+    let path = format!("/ops/circuits/{MODEL}/force-open");
+    assert_eq!(scene.operates("POST", &path).status, 200);
+    assert_eq!(get(scene.caller.request("POST", &path).bearer_auth("wrong")).status, 401);
+    assert_eq!(scene.operates("DELETE", "/ops/cache/nobody").status, 404);
+    assert_eq!(scene.operates("GET", "/ops/circuits").status, 200);
+    let Scene { server, .. } = scene;
+    let (_, log) = server.end_by("TERM");
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let verbs = lines.filter(|line| line["fields"]["message"] == "an operator's verb");
+    let told: Vec<_> = verbs
+        .map(|line| {
+            let (span, fields) = (&line["span"], &line["fields"]);
+            assert!(line["timestamp"].is_string() && span["id"].is_string(), "{line}");
+            json!([span["method"], span["path"], fields["by"], fields["status"]])
+        })
+        .collect();
+    let expected = [
+        json!(["POST", path, "127.0.0.1", 200]),
+        json!(["POST", path, "127.0.0.1", 401]),
+        json!(["DELETE", "/ops/cache/nobody", "127.0.0.1", 404]),
+    ];
+    assert_eq!(told, expected);
+}
