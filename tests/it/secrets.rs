@@ -65,10 +65,22 @@ fn path_of(route: &Route) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
+/// The route whose answer does not end.
+const STREAM: &str = "/ops/stream";
+
 /// Everything that an answer says.
 async fn said(request: reqwest::RequestBuilder) -> String {
-    let answer = request.send().await.expect("the server answers");
+    let mut answer = request.send().await.expect("the server answers");
     let head = format!("{} {:?}", answer.status(), answer.headers());
+    if answer.url().path() == STREAM && answer.status() == 200 {
+        // It has no end: of what goes on for ever the first two events are read.
+        let mut begun = String::new();
+        while begun.matches("\n\n").count() < 2 {
+            let bytes = answer.chunk().await.expect("it goes on").expect("it does not end");
+            begun.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        return format!("{head}\n{begun}");
+    }
     format!("{head}\n{}", answer.text().await.expect("whole"))
 }
 

@@ -225,22 +225,26 @@ pub(crate) async fn claim(world: World, key: u64, hold_ms: u64, settled: bool) {
     }
 }
 
-/// Asks more at once than a mailbox holds: what does not fit is refused by name.
+/// Asks more at once than a mailbox holds: what does not fit is refused by name. A second flood at
+/// the same time finds no room at all, and proves nothing.
 pub(crate) async fn flood(world: World, asks: usize) {
     let actor = world.tree.answers.actor().clone();
+    let alone = world.trouble.borrow().floods == 0;
+    world.trouble.borrow_mut().floods += 1;
     let ask = || {
         let newest = sendcat_actors::stream_log::Command::Newest("nobody".to_owned());
         let actor = actor.clone();
         async move { actor.ask(newest).await.err().map_or("answered", |error| error.as_str()) }
     };
     let answers = futures_util::future::join_all((0..asks).map(|_| ask())).await;
+    world.trouble.borrow_mut().floods -= 1;
     let mut counts = std::collections::BTreeMap::<&str, usize>::new();
     answers.into_iter().for_each(|answer| *counts.entry(answer).or_default() += 1);
     world.note("flood", &counts);
     // What others have in the mailbox takes room as well.
     let refused = counts.get("overloaded").copied().unwrap_or_default();
     let right = (asks - 4096..asks - 4096 + 16).contains(&refused);
-    if !world.was_struck("stream_log") && !right {
+    if alone && !world.was_struck("stream_log") && !right {
         world.model().wrong.push(format!("{asks} asks at once were answered {counts:?}"));
     }
 }

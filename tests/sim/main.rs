@@ -79,6 +79,15 @@ fn the_same_seed_is_the_same_run() {
 }
 
 #[test]
+fn seed_148931883571297_in_which_two_floods_come_at_once_is_borne() {
+    let flood = Step { act: Act::Flood { asks: 4200 }, then_ms: 0 };
+    let mut schedule = Schedule::drawn(148_931_883_571_297);
+    schedule.lives = vec![Life { steps: vec![flood.clone(), flood], end: End::Killed, down_ms: 1 }];
+    let failure = run(&schedule).failure;
+    assert!(failure.is_none(), "{failure:?}");
+}
+
+#[test]
 fn a_schedule_read_back_from_its_file_is_the_same() {
     let drawn = Schedule::drawn(7);
     let path = report::save(&drawn, "read-back");

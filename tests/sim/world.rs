@@ -117,6 +117,8 @@ pub(crate) struct Trouble {
     pub(crate) armed: Vec<String>,
     /// Whether the disk has failed.
     pub(crate) disk: bool,
+    /// Floods under way.
+    pub(crate) floods: usize,
 }
 
 impl World {
