@@ -138,7 +138,7 @@ pub async fn dispatch(
     response
 }
 
-/// Logs who has an operator's verb run, or has tried to: the request's own line has when, and which.
+/// Logs who has an operator's verb run, or has tried to: the line has when, its span which.
 fn note_verb(head: &HttpRequest, routes: &[Route], status: u16, shared: &Shared) {
     let of_method = routes.iter().find(|route| route.method == head.method().as_str());
     let is_verb = of_method
