@@ -9,6 +9,9 @@
 //! one against the other, [`burn`] does so over many reports, [`canary`] compares two servers,
 //! [`verdict`] is the word and the exit code, [`report`] what is kept of it.
 
+pub mod burn;
+pub mod gates;
 pub mod policy;
+pub mod report;
 pub mod stats;
 pub mod verdict;
