@@ -10,6 +10,7 @@
 //! [`verdict`] is the word and the exit code, [`report`] what is kept of it.
 
 pub mod burn;
+pub mod canary;
 pub mod gates;
 pub mod policy;
 pub mod report;
