@@ -47,7 +47,7 @@ pub trait Policy: DeserializeOwned {
 /// What is wrong at a path of a policy, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Keys from the top, as in `scenarios.whatsapp_webhook.slis.latency.maxMs` or `rules[2].match`.
+    /// Keys from the top, as `scenarios.whatsapp_webhook.slis.latency.maxMs` or `rules[2].match`.
     pub path: String,
     /// What is wrong, with the value.
     pub what: String,

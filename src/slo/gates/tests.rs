@@ -161,7 +161,11 @@ fn a_generator_that_fell_behind_is_invalid_and_a_server_that_held_it_up_is_not()
 
 proptest! {
     #[test]
-    fn a_row_says_what_its_own_numbers_say(bad in 0_u64..50, total in 0_u64..2000, budget in 0.001_f64..0.2) {
+    fn a_row_says_what_its_own_numbers_say(
+        bad in 0_u64..50,
+        total in 0_u64..2000,
+        budget in 0.001_f64..0.2,
+    ) {
         let row = gate("s", "sli", Share::new(bad, total), budget, "events");
         let expected = match (row.observed, row.ci95) {
             (None, None) => CheckVerdict::NoData,

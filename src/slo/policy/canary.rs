@@ -1,4 +1,5 @@
-//! `canary-policy.json`: how much worse a candidate may be (OPERATIONS.md §4, §5.4; CONFORMANCE G6).
+//! `canary-policy.json`: how much worse a candidate may be (OPERATIONS.md §4, §5.4;
+//! CONFORMANCE G6).
 
 use serde::{Deserialize, Serialize};
 

@@ -100,7 +100,11 @@ fn holm_rejects_in_steps_and_stops_at_the_first_that_holds() {
 
 proptest! {
     #[test]
-    fn the_tail_is_the_naive_sum(total in 1_u64..400, part in 0.0_f64..1.0, rate in 0.001_f64..0.5) {
+    fn the_tail_is_the_naive_sum(
+        total in 1_u64..400,
+        part in 0.0_f64..1.0,
+        rate in 0.001_f64..0.5,
+    ) {
         let share = Share::new((total as f64 * part) as u64, total);
         prop_assume!(share.bad < total);
         prop_assert!((at_most(share, rate) - naive_at_most(share, rate)).abs() < 1e-9);
