@@ -36,6 +36,19 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts both and waits until they listen.
     pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// The same on a disk that takes so much longer for each sync.
+    pub(crate) async fn on_disk_slower_by(slower: Duration) -> Self {
+        let fault = format!("journal:disk_slow@1:{}us", slower.as_micros());
+        match slower {
+            Duration::ZERO => Self::with(&[]).await,
+            _ => Self::with(&[("SENDCAT_FAULTS", &fault)]).await,
+        }
+    }
+
+    async fn with(more: &[(&str, &str)]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         // The server closes a connection that waits for 5 s; one closed just as it is used again
         // would end the bench.
@@ -43,7 +56,7 @@ impl Serving {
         let client = builder.build().expect("the system has CAs");
         let provider = stand_in();
         let data = TempDir::new().expect("there is a directory for files that pass");
-        let (child, url) = process(&provider, &data);
+        let (child, url) = process(&provider, &data, more);
         let mut serving = Self { client, url, provider, tokens: Vec::new(), child, _data: data };
         for _ in 0..SESSIONS {
             let url = format!("{}/api/sessions/anonymous", serving.url);
@@ -132,7 +145,7 @@ fn stand_in() -> String {
     format!("{url}/openrouter/api/v1")
 }
 
-fn process(provider: &str, data: &TempDir) -> (Child, String) {
+fn process(provider: &str, data: &TempDir, more: &[(&str, &str)]) -> (Child, String) {
     const MANY: &str = "1000000000";
     let mut child = Command::new(env!("CARGO_BIN_EXE_sendcat"))
         .arg("serve")
@@ -150,6 +163,7 @@ fn process(provider: &str, data: &TempDir) -> (Child, String) {
         .env("RATE_LIMIT_WHATSAPP_MAX", MANY)
         .env("RATE_LIMIT_WEBHOOK_SENDER_MAX", MANY)
         .env("WEBHOOK_BACKLOG_MAX", MANY)
+        .envs(more.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

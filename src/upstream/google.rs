@@ -81,7 +81,7 @@ impl<'a> Client<'a> {
         &self,
         upstream: &Upstream,
         (code, verifier, redirect): (&str, &Secret, &str),
-        (holder, deadline): (&str, Duration),
+        within: (&str, Duration),
     ) -> Result<Grant, UpstreamError> {
         let fields = [
             ("grant_type", "authorization_code"),
@@ -91,8 +91,7 @@ impl<'a> Client<'a> {
             ("client_id", self.id),
             ("client_secret", self.secret.expose()),
         ];
-        let call = Call::post_form(PROVIDER, self.settings.token_url.clone(), &fields);
-        upstream.read(call, holder, deadline, (read_refusal, read_grant)).await
+        self.granted(upstream, &fields, within).await
     }
 
     /// Exchanges a refresh token for access.
@@ -103,7 +102,7 @@ impl<'a> Client<'a> {
         &self,
         upstream: &Upstream,
         refresh: &Secret,
-        (holder, deadline): (&str, Duration),
+        within: (&str, Duration),
     ) -> Result<Grant, UpstreamError> {
         let fields = [
             ("grant_type", "refresh_token"),
@@ -111,7 +110,16 @@ impl<'a> Client<'a> {
             ("client_id", self.id),
             ("client_secret", self.secret.expose()),
         ];
-        let call = Call::post_form(PROVIDER, self.settings.token_url.clone(), &fields);
+        self.granted(upstream, &fields, within).await
+    }
+
+    async fn granted(
+        &self,
+        upstream: &Upstream,
+        fields: &[(&str, &str)],
+        (holder, deadline): (&str, Duration),
+    ) -> Result<Grant, UpstreamError> {
+        let call = Call::post_form(PROVIDER, self.settings.token_url.clone(), fields);
         upstream.read(call, holder, deadline, (read_refusal, read_grant)).await
     }
 
