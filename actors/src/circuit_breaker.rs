@@ -194,6 +194,9 @@ impl CircuitBreakers {
     /// [`CircuitOpen`] says when to ask again.
     pub async fn pass(&self, provider: ProviderId) -> Result<CallPermit, CircuitOpen> {
         let circuit = self.circuit(provider);
+        if circuit.cell().faults.bypassed() {
+            return Ok(CallPermit::new(circuit, None));
+        }
         match circuit.ask(Command::Gate).await {
             Ok(Answer::Gate(Gate::Allowed(permit))) => Ok(CallPermit::new(circuit, Some(permit))),
             Ok(Answer::Gate(Gate::Refused { retry_after })) => {
@@ -211,6 +214,9 @@ impl CircuitBreakers {
     /// [`CircuitOpen`] says when to ask again.
     pub fn check(&self, provider: ProviderId, now: Timestamp) -> Result<(), CircuitOpen> {
         let circuit = self.circuit(provider);
+        if circuit.cell().faults.bypassed() {
+            return Ok(());
+        }
         let view = circuit.view();
         let Some(view) = view.as_ref() else { return Ok(()) };
         let refused_for = match view.mode {

@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sendcat_state::timestamp::Timestamp;
 use tokio::time::Instant;
 
+use crate::faults::{self, FaultBoard};
+
 /// Tells the time to everything that decides.
 pub trait Clock: Send + Sync + 'static {
     /// The time that machines decide by.
@@ -21,6 +23,11 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Makes the clock tell no time before `newest` from here on.
     fn not_before(&self, newest: Timestamp);
+
+    /// Where faults of the wall's time are armed; `None` if it has none.
+    fn faults(&self) -> Option<&FaultBoard> {
+        None
+    }
 }
 
 /// A clock as it is shared.
@@ -32,6 +39,7 @@ pub type SharedClock = Arc<dyn Clock>;
 pub struct SystemClock {
     base_ms: AtomicU64,
     started: Instant,
+    faults: FaultBoard,
 }
 
 impl SystemClock {
@@ -39,7 +47,7 @@ impl SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the file that reads the time")]
     pub fn start() -> Self {
         let base_ms = AtomicU64::new(millis_of(SystemTime::now()));
-        Self { base_ms, started: Instant::now() }
+        Self { base_ms, started: Instant::now(), faults: FaultBoard::default() }
     }
 }
 
@@ -49,7 +57,8 @@ impl SystemClock {
     /// tells the same times.
     #[expect(clippy::disallowed_methods, reason = "this is the file that reads the time")]
     pub fn starting_at(now: Timestamp) -> Self {
-        Self { base_ms: AtomicU64::new(now.as_millis()), started: Instant::now() }
+        let base_ms = AtomicU64::new(now.as_millis());
+        Self { base_ms, started: Instant::now(), faults: FaultBoard::default() }
     }
 }
 
@@ -62,7 +71,19 @@ impl Clock for SystemClock {
 
     #[expect(clippy::disallowed_methods, reason = "this is the file that reads the time")]
     fn wall(&self) -> SystemTime {
-        SystemTime::now()
+        let now = SystemTime::now();
+        if !faults::COMPILED {
+            return now;
+        }
+        let truth = millis_of(now);
+        match self.faults.wall(truth) {
+            shown if shown == truth => now,
+            shown => UNIX_EPOCH + Duration::from_millis(shown),
+        }
+    }
+
+    fn faults(&self) -> Option<&FaultBoard> {
+        Some(&self.faults)
     }
 
     fn not_before(&self, newest: Timestamp) {

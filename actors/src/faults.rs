@@ -1,12 +1,18 @@
 //! Injected panics, hangs and slow steps, for tests, drills and game days.
 //!
 //! Struck by builds with the feature `faults` only ([`COMPILED`]). A fault is armed on one actor
-//! and strikes at its n-th step from then on, once or several times.
+//! and strikes at its n-th step from then on, once or several times. One that is armed under a
+//! [`Witness`] is counted there each time it strikes, and is over as soon as that has ended,
+//! whoever is in the middle of it.
+
+mod witness;
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+pub use witness::Witness;
 
 /// Whether this build strikes at all.
 pub const COMPILED: bool = cfg!(feature = "faults");
@@ -28,6 +34,16 @@ pub enum Step {
     Restore,
     /// Before the journal writes.
     Write,
+    /// Before the journal waits for the disk.
+    Flush,
+    /// When time is told, and the task may end.
+    Tick,
+    /// Where a guard is about to do its work.
+    Guard,
+    /// When a job's attempt begins.
+    Job,
+    /// When the wall's clock is read.
+    Wall,
 }
 
 /// What strikes.
@@ -51,6 +67,18 @@ pub enum FaultKind {
     StopArbiter,
     /// Writes fail as on a full disk, until the fault is disarmed; on `journal` alone.
     DiskFull,
+    /// Each wait for the disk takes so much longer; on `journal` alone.
+    DiskSlow(Duration),
+    /// The task ends without a panic, as if somebody had stopped it.
+    Kill,
+    /// The guard lets everything pass: a circuit breaker, the claims, or, on `root`, the watchdog.
+    Bypass,
+    /// One job, the first to begin, panics in every attempt; on `job_queue` alone.
+    PoisonJob,
+    /// The wall's clock is so many milliseconds off; on `clock` alone.
+    WallOff(i64),
+    /// The wall's clock stands still at so many milliseconds since 1970; on `clock` alone.
+    WallAt(u64),
 }
 
 impl FaultKind {
@@ -61,6 +89,11 @@ impl FaultKind {
             Self::DropReply => Step::Answer,
             Self::PanicRestore => Step::Restore,
             Self::DiskFull => Step::Write,
+            Self::DiskSlow(_) => Step::Flush,
+            Self::Kill => Step::Tick,
+            Self::Bypass => Step::Guard,
+            Self::PoisonJob => Step::Job,
+            Self::WallOff(_) | Self::WallAt(_) => Step::Wall,
             Self::PanicApply => Step::Apply,
             Self::PanicTimer | Self::StopArbiter => Step::Timer,
         }
@@ -78,17 +111,51 @@ pub struct Fault {
     pub times: u64,
 }
 
+impl Fault {
+    /// One that strikes at every step until it is disarmed.
+    pub const fn lasting(kind: FaultKind) -> Self {
+        Self { kind, after: 0, times: u64::MAX }
+    }
+}
+
 /// The faults armed on one actor.
 #[derive(Debug, Default)]
 pub struct FaultBoard {
     any: AtomicBool,
-    armed: Mutex<Vec<Fault>>,
+    armed: Mutex<Vec<Armed>>,
+}
+
+#[derive(Debug)]
+struct Armed {
+    fault: Fault,
+    witness: Option<Arc<Witness>>,
+}
+
+impl Armed {
+    fn is_over(&self) -> bool {
+        self.fault.times == 0 || self.witness.as_ref().is_some_and(|witness| witness.has_ended())
+    }
+}
+
+/// A fault that is due, and who counts it.
+struct Due {
+    kind: FaultKind,
+    witness: Option<Arc<Witness>>,
 }
 
 impl FaultBoard {
     /// Arms a fault.
     pub fn arm(&self, fault: Fault) {
-        self.lock().push(fault);
+        self.push(Armed { fault, witness: None });
+    }
+
+    /// Arms a fault that is counted by `witness`, and is over when that has ended.
+    pub fn arm_under(&self, witness: &Arc<Witness>, fault: Fault) {
+        self.push(Armed { fault, witness: Some(Arc::clone(witness)) });
+    }
+
+    fn push(&self, armed: Armed) {
+        self.lock().push(armed);
         self.any.store(true, Ordering::Release);
     }
 
@@ -100,7 +167,8 @@ impl FaultBoard {
 
     /// What is armed.
     pub fn armed(&self) -> Vec<Fault> {
-        self.lock().clone()
+        let armed = self.lock();
+        armed.iter().filter(|each| !each.is_over()).map(|each| each.fault.clone()).collect()
     }
 
     /// Lets a fault that is due at this step strike.
@@ -108,56 +176,112 @@ impl FaultBoard {
         if !COMPILED || !self.any.load(Ordering::Acquire) {
             return;
         }
-        match self.due(step) {
-            None | Some(FaultKind::Deaf(_) | FaultKind::DiskFull | FaultKind::DropReply) => {}
-            Some(FaultKind::Hang(span)) => std::thread::sleep(span),
-            Some(FaultKind::PanicDecide) => panic!("injected: decide panic"),
-            Some(FaultKind::PanicApply) => panic!("injected: apply panic"),
-            Some(FaultKind::PanicTimer) => panic!("injected: timer panic"),
-            Some(FaultKind::PanicRestore) => panic!("injected: restore panic"),
-            Some(FaultKind::StopArbiter) => crate::supervisor::end_this_thread(),
+        let Some(Due { kind, witness }) = self.due(step) else { return };
+        match kind {
+            FaultKind::Hang(span) => block_for(span, witness.as_deref()),
+            FaultKind::DiskSlow(span) => std::thread::sleep(span),
+            FaultKind::PanicDecide => panic!("injected: decide panic"),
+            FaultKind::PanicApply => panic!("injected: apply panic"),
+            FaultKind::PanicTimer => panic!("injected: timer panic"),
+            FaultKind::PanicRestore => panic!("injected: restore panic"),
+            FaultKind::StopArbiter => crate::supervisor::end_this_thread(),
+            // Whoever has such a step asks for it by name.
+            FaultKind::Deaf(_)
+            | FaultKind::DiskFull
+            | FaultKind::DropReply
+            | FaultKind::Kill
+            | FaultKind::Bypass
+            | FaultKind::PoisonJob
+            | FaultKind::WallOff(_)
+            | FaultKind::WallAt(_) => {}
         }
     }
 
     /// Whether the next write is to fail.
     pub(crate) fn disk_is_full(&self) -> bool {
-        self.is_due(Step::Write)
+        self.asked(Step::Write).is_some()
     }
 
     /// Whether the answer that is about to go is to be lost.
     pub(crate) fn loses_answer(&self) -> bool {
-        self.is_due(Step::Answer)
+        self.asked(Step::Answer).is_some()
     }
 
-    fn is_due(&self, step: Step) -> bool {
-        COMPILED && self.any.load(Ordering::Acquire) && self.due(step).is_some()
+    /// Whether the task is to end now.
+    pub(crate) fn kills(&self) -> bool {
+        self.asked(Step::Tick).is_some()
+    }
+
+    /// Whether the guard is switched off.
+    pub(crate) fn bypassed(&self) -> bool {
+        self.asked(Step::Guard).is_some()
+    }
+
+    /// Panics if the job of that number is poisoned: the first that asks, again and again.
+    pub(crate) fn strike_job(&self, number: u128) {
+        let Some(Due { witness: Some(witness), .. }) = self.asked(Step::Job) else { return };
+        if witness.marks(number) {
+            witness.count();
+            panic!("injected: a poisoned job");
+        }
     }
 
     /// How long the actor is to be deaf from now on, if it is.
     pub(crate) fn deafness(&self) -> Option<Duration> {
-        let any = COMPILED && self.any.load(Ordering::Acquire);
-        let due = any.then(|| self.due(Step::Turned)).flatten();
-        if let Some(FaultKind::Deaf(span)) = due { Some(span) } else { None }
+        let due = self.asked(Step::Turned)?;
+        if let FaultKind::Deaf(span) = due.kind { Some(span) } else { None }
     }
 
-    fn due(&self, step: Step) -> Option<FaultKind> {
+    /// What the wall's clock shows instead of `truth`, both in milliseconds since 1970.
+    pub(crate) fn wall(&self, truth: u64) -> u64 {
+        match self.asked(Step::Wall).map(|due| due.kind) {
+            Some(FaultKind::WallOff(millis)) => truth.saturating_add_signed(millis),
+            Some(FaultKind::WallAt(millis)) => millis,
+            Some(_) | None => truth,
+        }
+    }
+
+    fn asked(&self, step: Step) -> Option<Due> {
+        let any = COMPILED && self.any.load(Ordering::Acquire);
+        any.then(|| self.due(step)).flatten()
+    }
+
+    fn due(&self, step: Step) -> Option<Due> {
         let mut armed = self.lock();
         let mut due = None;
-        for fault in armed.iter_mut().filter(|fault| fault.kind.step() == step) {
+        armed.retain(|each| !each.is_over());
+        for each in armed.iter_mut().filter(|each| each.fault.kind.step() == step) {
+            let fault = &mut each.fault;
             if fault.after > 0 {
                 fault.after -= 1;
             } else if due.is_none() {
-                fault.times = fault.times.saturating_sub(1);
-                due = Some(fault.kind);
+                if fault.times != u64::MAX {
+                    fault.times -= 1;
+                }
+                // A job counts when it is the poisoned one.
+                let witness = each.witness.clone();
+                witness.iter().filter(|_| step != Step::Job).for_each(|witness| witness.count());
+                due = Some(Due { kind: fault.kind, witness });
             }
         }
-        armed.retain(|fault| fault.times > 0);
+        armed.retain(|each| !each.is_over());
         self.any.store(!armed.is_empty(), Ordering::Release);
         due
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Fault>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Armed>> {
         self.armed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Blocks the thread for so long, or until the lease it is blocked under has ended.
+fn block_for(span: Duration, witness: Option<&Witness>) {
+    const SLICE: Duration = Duration::from_millis(20);
+    let mut left = span;
+    while !left.is_zero() && !witness.is_some_and(Witness::has_ended) {
+        let slice = if witness.is_some() { left.min(SLICE) } else { left };
+        std::thread::sleep(slice);
+        left -= slice;
     }
 }
 
@@ -220,9 +344,52 @@ mod tests {
     fn a_fault_strikes_at_its_step_and_no_more_often_than_told() {
         let board = FaultBoard::default();
         board.arm(Fault { kind: FaultKind::PanicApply, after: 1, times: 1 });
-        assert_eq!(board.due(Step::Decide), None);
-        assert_eq!(board.due(Step::Apply), None);
-        assert_eq!(board.due(Step::Apply), Some(FaultKind::PanicApply));
-        assert_eq!(board.due(Step::Apply), None);
+        let kind = |step| board.due(step).map(|due| due.kind);
+        assert_eq!(kind(Step::Decide), None);
+        assert_eq!(kind(Step::Apply), None);
+        assert_eq!(kind(Step::Apply), Some(FaultKind::PanicApply));
+        assert_eq!(kind(Step::Apply), None);
+    }
+
+    #[test]
+    fn a_fault_under_a_witness_is_counted_and_over_when_that_has_ended() {
+        let board = FaultBoard::default();
+        let witness = Arc::new(Witness::default());
+        board.arm_under(&witness, Fault::lasting(FaultKind::Bypass));
+        assert!(board.bypassed() && board.bypassed());
+        assert_eq!((witness.struck(), board.armed().len()), (2, 1));
+        witness.end();
+        assert!(!board.bypassed() && board.armed().is_empty());
+        assert_eq!(witness.struck(), 2);
+        // Who hangs under a lease that has ended hangs no more.
+        board.arm_under(&witness, Fault::lasting(FaultKind::Hang(Duration::MAX)));
+        board.strike(Step::Decide);
+        block_for(Duration::MAX, Some(&witness));
+    }
+
+    #[test]
+    fn the_first_job_to_begin_is_poisoned_and_no_other() {
+        let board = FaultBoard::default();
+        let witness = Arc::new(Witness::default());
+        board.arm_under(&witness, Fault::lasting(FaultKind::PoisonJob));
+        let attempt = |job| {
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                board.strike_job(job);
+            }))
+        };
+        assert!(attempt(7).is_err() && attempt(8).is_ok() && attempt(7).is_err());
+        assert_eq!(witness.struck(), 2);
+    }
+
+    #[test]
+    fn the_wall_is_off_or_stands_still_only_while_a_fault_says_so() {
+        let board = FaultBoard::default();
+        assert_eq!(board.wall(5_000), 5_000);
+        let witness = Arc::new(Witness::default());
+        board.arm_under(&witness, Fault::lasting(FaultKind::WallOff(-3_000)));
+        assert_eq!(board.wall(5_000), 2_000);
+        witness.end();
+        board.arm(Fault { times: 1, ..Fault::lasting(FaultKind::WallAt(9)) });
+        assert_eq!((board.wall(5_000), board.wall(5_000)), (9, 5_000));
     }
 }

@@ -9,6 +9,8 @@
 //! and an answer that nobody took is undone (`Machine::undo`). What is told, not asked, survives
 //! also the death of the mailbox it lies in: the next incarnation hears it.
 
+mod crowd;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -255,7 +257,6 @@ impl<M: Machine> Cell<M> {
         }
     }
 
-    /// Tells the actor that time has passed, unless it has yet to hear so.
     /// Whether something waits for the actor, a tick included.
     pub(crate) fn has_work(&self) -> bool {
         self.vitals.depth() > 0 || self.ticking.load(Ordering::Acquire)

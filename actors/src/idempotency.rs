@@ -204,6 +204,10 @@ impl Idempotency {
         let by = Claimant(self.claimants.fetch_add(1, Ordering::Relaxed));
         let first = ClaimGuard { idempotency: self.clone(), by, keys: Vec::new() };
         let mut claimed = Claimed { first, duplicates: Vec::new() };
+        if self.claims.cell().faults.bypassed() {
+            claimed.first.keys = keys;
+            return Ok(claimed);
+        }
         // A key that stands twice in one delivery would wait for itself.
         let mut known = HashSet::with_capacity(keys.len());
         let mut left: Vec<_> = keys.into_iter().filter(|key| known.insert(key.clone())).collect();

@@ -217,6 +217,11 @@ pub struct Jobs {
 }
 
 impl Jobs {
+    /// The faults armed on the queue.
+    pub(crate) fn faults(&self) -> &crate::faults::FaultBoard {
+        &self.queue.cell().faults
+    }
+
     pub(crate) fn new(
         subtree: &Arc<Subtree>,
         around: &Around,

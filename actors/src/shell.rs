@@ -522,7 +522,7 @@ impl<M: Machine> Handler<Notice> for Shell<M> {
     fn handle(&mut self, notice: Notice, ctx: &mut Context<Self>) {
         self.cell.vitals.moved();
         match notice {
-            Notice::Tick(_) if self.is_superseded() => ctx.terminate(),
+            Notice::Tick(_) if self.is_superseded() || self.cell.faults.kills() => ctx.terminate(),
             Notice::Tick(_ticket) => self.tick(ctx),
             // Every commit of a failed group says so; the first rebuilds.
             Notice::Rebuild { incarnation }

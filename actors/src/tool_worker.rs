@@ -125,7 +125,11 @@ impl Worker {
     /// Runs the job while its lease lasts; `None` if the lease was lost or given back.
     async fn attempt(&self, job: &ClaimedJob) -> Option<Attempt> {
         let deadline = self.runner.deadline(job.kind);
-        let running = AssertUnwindSafe(self.runner.run(job.clone())).catch_unwind();
+        let running = async {
+            self.jobs.faults().strike_job(job.id.as_u128());
+            self.runner.run(job.clone()).await
+        };
+        let running = AssertUnwindSafe(running).catch_unwind();
         let running = tokio::time::timeout(deadline, running);
         tokio::pin!(running);
         // What has ended has ended, also when its lease does in the same moment.
@@ -275,5 +279,10 @@ impl Supervised for Worker {
 
     fn faults(&self) -> &crate::faults::FaultBoard {
         &self.faults
+    }
+
+    fn crowd(&self) -> bool {
+        // A worker has no mailbox: it takes its work.
+        false
     }
 }

@@ -14,6 +14,7 @@
 //! for its share ([`Tree::adopt_worker`]).
 
 mod build;
+mod faults;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -131,9 +132,6 @@ struct Inner {
     stop: Mutex<Option<oneshot::Sender<()>>>,
     beat: Arc<Beat>,
 }
-
-/// What the root is called where faults are armed.
-const ROOT: &str = "root";
 
 /// What runs beside the handles: the supervisor, and what ends it.
 pub struct Root {
@@ -266,49 +264,6 @@ impl Tree {
             late.push(self.journal.vitals().name().to_owned());
         }
         late
-    }
-
-    /// Arms a fault on an actor. `false` if there is none of that name, or if this build has no
-    /// faults.
-    pub fn arm(&self, actor: &str, fault: crate::faults::Fault) -> bool {
-        if !crate::faults::COMPILED {
-            return false;
-        }
-        if actor == self.journal.vitals().name() {
-            self.journal.faults().arm(fault);
-            return true;
-        }
-        if actor == ROOT {
-            self.inner.beat.faults.arm(fault);
-            return true;
-        }
-        let found = self.inner.actors.iter().find(|each| each.vitals().name() == actor);
-        found.inspect(|actor| actor.faults().arm(fault)).is_some()
-    }
-
-    /// Whether an actor of that name exists.
-    pub fn has_actor(&self, name: &str) -> bool {
-        self.inner.actors.iter().any(|actor| actor.vitals().name() == name)
-    }
-
-    /// Every fault that is armed, and on which actor.
-    pub fn armed(&self) -> Vec<(String, crate::faults::Fault)> {
-        let of = |actor: &Arc<dyn Supervised>| {
-            let name = actor.vitals().name().to_owned();
-            actor.faults().armed().into_iter().map(move |fault| (name.clone(), fault))
-        };
-        let journal = self.journal.faults().armed().into_iter();
-        let journal = journal.map(|fault| (self.journal.vitals().name().to_owned(), fault));
-        let root = self.inner.beat.faults.armed().into_iter();
-        let root = root.map(|fault| (ROOT.to_owned(), fault));
-        self.inner.actors.iter().flat_map(of).chain(journal).chain(root).collect()
-    }
-
-    /// Disarms every fault.
-    pub fn clear_faults(&self) {
-        self.inner.actors.iter().for_each(|actor| actor.faults().clear());
-        self.journal.faults().clear();
-        self.inner.beat.faults.clear();
     }
 }
 

@@ -140,7 +140,9 @@ async fn serve_as_told(
     let backstop = Backstop::behind(Arc::clone(tree.beat()));
     let supervised = actix::spawn(root.run());
     let stop = CancellationToken::new();
-    let shared = wiring::shared(live, tree, (sandbox.as_ref().map(|_| clock.wall()), metrics));
+    let page_begun_at = sandbox.as_ref().map(|_| clock.wall());
+    let stand_ins = sandbox.as_ref().map(sandboxed::breakable);
+    let shared = wiring::shared(live, tree, (page_begun_at, stand_ins, metrics));
     signals.reload_on_hangup(&shared);
     let engines = wiring::Engines::new(&shared, &stop, wanted, mailboxes).await;
     engines.begin(&stop, &appoint)?;

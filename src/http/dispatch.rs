@@ -28,7 +28,7 @@ use crate::telemetry::metrics::Answered;
 use crate::telemetry::traces::{Parent, Span, SpanKind};
 use crate::telemetry::{self, traces};
 
-/// Where faults are armed; they do not strike there.
+/// Where faults are armed; they do not strike there, nor below.
 pub(super) const FAULTS_PATH: &str = "/ops/faults";
 
 /// A request on its way through its guards to its handler.
@@ -220,7 +220,7 @@ async fn answer(
         let refusal = Refusal::from(ErrorCode::MethodNotAllowed);
         return Err(refusal.allowing(routes::allowed(routes)));
     };
-    if route.path != FAULTS_PATH {
+    if !route.path.starts_with(FAULTS_PATH) {
         call.shared().faults.strike(Step::Decide);
     }
     let style = call.shared().config().rate_limit_style;

@@ -10,12 +10,14 @@ pub mod gmail;
 mod gmail_cookie;
 pub mod guard;
 pub mod health;
+pub mod leases;
 pub mod metrics;
 pub mod openapi;
 pub mod ops;
 pub mod ops_alerts;
 pub mod ops_cache;
 pub mod ops_config;
+pub mod ops_faults;
 pub mod ops_feed;
 pub mod ops_guards;
 pub mod ops_inbox;
@@ -48,6 +50,7 @@ use crate::inbox::gmail::Mailboxes;
 use crate::telemetry::metrics::Metrics;
 use guard::bearer::Auth;
 use guard::keys::KeySource;
+use leases::Leases;
 use ops_feed::OpsFeed;
 
 /// What every HTTP worker shares.
@@ -70,6 +73,8 @@ pub struct Shared {
     pub draining: AtomicBool,
     /// Faults armed on handlers, by the name `http`.
     pub faults: FaultBoard,
+    /// Faults that end by themselves.
+    pub leases: Arc<Leases>,
 }
 
 impl Shared {

@@ -111,7 +111,8 @@ impl Route {
         // A browser on its way is sent on instead.
         if self.path != gmail::CALLBACK {
             // No fault strikes where faults are armed.
-            codes.extend((self.path != FAULTS_PATH).then_some(Code::InternalError));
+            let strikes = !self.path.starts_with(FAULTS_PATH);
+            codes.extend(strikes.then_some(Code::InternalError));
             // While the process drains.
             codes.extend(self.path.starts_with("/api/").then_some(Code::Overloaded));
         }

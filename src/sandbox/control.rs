@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -78,6 +78,39 @@ struct Armed {
     fault: Fault,
     left: Option<u64>,
     serial: u64,
+    /// Requests since it was armed.
+    met: u64,
+    how: How,
+}
+
+/// How a fault strikes.
+#[derive(Clone, Debug)]
+pub struct How {
+    /// How much later every answer comes, struck or not.
+    pub late_by: Duration,
+    /// Of a hundred requests so many are struck, evenly.
+    pub percent: u64,
+    /// Counts every request that is struck or late.
+    pub counter: Arc<AtomicU64>,
+}
+
+impl Default for How {
+    fn default() -> Self {
+        Self { late_by: Duration::ZERO, percent: 100, counter: Arc::default() }
+    }
+}
+
+impl Armed {
+    /// What strikes the next request, and how late its answer is.
+    fn strikes(&mut self) -> (Option<Fault>, Duration) {
+        let share = |met: u64| met * self.how.percent.min(100) / 100;
+        let struck = share(self.met + 1) > share(self.met);
+        self.met += 1;
+        if struck || !self.how.late_by.is_zero() {
+            self.how.counter.fetch_add(1, Ordering::Relaxed);
+        }
+        (struck.then_some(self.fault), self.how.late_by)
+    }
 }
 
 /// One request that is being answered. Dropped before [`Call::complete`], the client has gone.
@@ -115,20 +148,21 @@ impl Control {
         (self.wall)().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }
 
-    /// Counts a request in, and says which fault strikes it.
-    pub(super) fn enter(&self, provider: usize) -> (Call, Option<Fault>) {
+    /// Counts a request in, and says which fault strikes it, and how late its answer is to be.
+    pub(super) fn enter(&self, provider: usize) -> (Call, Option<Fault>, Duration) {
         let mut rows = locked(&self.rows);
         let row = &mut rows[provider];
         row.requests += 1;
         row.in_flight += 1;
-        let fault = row.armed.as_ref().map(|armed| armed.fault);
+        let struck = row.armed.as_mut().map(Armed::strikes);
+        let (fault, late_by) = struck.unwrap_or_default();
         if let Some(left) = row.armed.as_mut().and_then(|armed| armed.left.as_mut()) {
             *left -= 1;
             if *left == 0 {
                 row.armed = None;
             }
         }
-        (Call { rows: Arc::clone(&self.rows), provider, open: true }, fault)
+        (Call { rows: Arc::clone(&self.rows), provider, open: true }, fault, late_by)
     }
 
     /// Keeps what was asked, without its secrets.
@@ -154,9 +188,10 @@ impl Control {
     }
 
     /// Arms a fault in place of the one that was armed; the number tells it from later ones.
-    pub(super) fn arm(&self, provider: usize, fault: Fault, times: Option<u64>) -> u64 {
+    pub(super) fn arm(&self, provider: usize, fault: Fault, times: Option<u64>, how: How) -> u64 {
         let serial = self.next_serial();
-        locked(&self.rows)[provider].armed = Some(Armed { fault, left: times, serial });
+        let armed = Armed { fault, left: times, serial, met: 0, how };
+        locked(&self.rows)[provider].armed = Some(armed);
         serial
     }
 

@@ -27,6 +27,10 @@ pub(super) enum Fault {
     Drip,
     /// JSON that ends in the middle, delivered without an error.
     Malformed,
+    /// The connection is reset as soon as the request was read.
+    Reset,
+    /// The answer is right, and only as late as it was armed to be.
+    Late,
 }
 
 impl Fault {
@@ -65,6 +69,8 @@ const NAMED: &[(&str, Fault)] = &[
     ("error_mid", Fault::ErrorMid),
     ("drip", Fault::Drip),
     ("malformed", Fault::Malformed),
+    ("reset", Fault::Reset),
+    ("late", Fault::Late),
 ];
 
 #[cfg(test)]

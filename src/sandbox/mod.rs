@@ -26,6 +26,7 @@ mod provider;
 mod provider_tests;
 mod reply;
 mod resend;
+mod reset;
 mod routes;
 mod secrets;
 mod sentry;
@@ -46,6 +47,9 @@ use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
 
 use control::Control;
+pub use control::How;
+use fault::Fault;
+use provider::{STAND_INS, index_of};
 pub use secrets::Secrets;
 pub use tokens::SigningKey;
 
@@ -56,10 +60,41 @@ const BODY_LIMIT_BYTES: usize = 8 * 1024 * 1024;
 pub type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// A running sandbox. Dropping it leaves it running until the caller's System ends.
-#[derive(Debug)]
 pub struct Sandbox {
     address: SocketAddr,
     server: ServerHandle,
+    switchboard: Switchboard,
+}
+
+/// Arms faults of the stand-ins from inside the process, as `POST /_control` does from outside.
+#[derive(Clone)]
+pub struct Switchboard(web::Data<Control>);
+
+impl Switchboard {
+    /// Arms a fault of that name in place of the provider's armed one, for so many requests or all;
+    /// the number tells it from later ones.
+    ///
+    /// # Errors
+    /// Which providers or faults there are, if there is none of that name.
+    pub fn arm(
+        &self,
+        provider: &str,
+        fault: &str,
+        times: Option<u64>,
+        how: How,
+    ) -> Result<u64, String> {
+        let known = || STAND_INS.iter().map(|each| each.name).collect::<Vec<_>>().join(", ");
+        let provider = index_of(provider).ok_or_else(|| format!("one of {}", known()))?;
+        let fault = Fault::from_name(fault).ok_or_else(Fault::names)?;
+        Ok(self.0.arm(provider, fault, times, how))
+    }
+
+    /// Clears the provider's fault, if it is still the one of that number.
+    pub fn calm(&self, provider: &str, serial: u64) {
+        if let Some(provider) = index_of(provider) {
+            self.0.clear(provider, Some(serial));
+        }
+    }
 }
 
 /// Starts the stand-ins on a free loopback port, in the actix System that the caller runs in.
@@ -76,6 +111,7 @@ pub async fn start(wall: WallClock) -> io::Result<Sandbox> {
 /// When no loopback port can be bound.
 pub async fn start_signing(wall: WallClock, signing: SigningKey) -> io::Result<Sandbox> {
     let control = web::Data::new(Control::new(wall, signing));
+    let switchboard = Switchboard(control.clone());
     let app = move || {
         App::new()
             .app_data(control.clone())
@@ -86,6 +122,7 @@ pub async fn start_signing(wall: WallClock, signing: SigningKey) -> io::Result<S
     // while a stand-in stalls, when there is nothing to write that could fail.
     let server = HttpServer::new(app)
         .workers(1)
+        .on_connect(reset::Line::keep)
         .tcp_nodelay(true)
         .h1_allow_half_closed(false)
         .disable_signals()
@@ -97,7 +134,7 @@ pub async fn start_signing(wall: WallClock, signing: SigningKey) -> io::Result<S
     let server = server.run();
     let handle = server.handle();
     actix_web::rt::spawn(server);
-    Ok(Sandbox { address, server: handle })
+    Ok(Sandbox { address, server: handle, switchboard })
 }
 
 impl Sandbox {
@@ -127,6 +164,11 @@ impl Sandbox {
         ]
         .map(|(knob, value)| (knob.to_owned(), value))
         .into()
+    }
+
+    /// The way to arm faults of its stand-ins.
+    pub fn switchboard(&self) -> Switchboard {
+        self.switchboard.clone()
     }
 
     /// Closes the listener and every connection; answers that are running are cut.

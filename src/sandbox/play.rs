@@ -46,7 +46,8 @@ pub(super) async fn play(
     fault: Option<Fault>,
     refuse: fn(u16) -> Reply,
 ) -> HttpResponse {
-    if fault == Some(Fault::StallHeaders) {
+    // After a reset nobody is there to answer; the server finds out by itself.
+    if matches!(fault, Some(Fault::StallHeaders | Fault::Reset)) {
         sleep(STALL).await;
         call.complete();
         return HttpResponse::GatewayTimeout().finish();
@@ -92,6 +93,8 @@ fn replaced(reply: Reply, fault: Option<Fault>, refuse: fn(u16) -> Reply) -> Rep
             | Fault::StallMid
             | Fault::Cut
             | Fault::Drip
+            | Fault::Reset
+            | Fault::Late
             | Fault::Malformed,
         )
         | None => reply,
@@ -117,6 +120,8 @@ fn whole_steps(bytes: Bytes, fault: Option<Fault>) -> VecDeque<Step> {
             | Fault::Empty
             | Fault::StallHeaders
             | Fault::ErrorMid
+            | Fault::Reset
+            | Fault::Late
             | Fault::Malformed,
         )
         | None => [Step::Send(bytes)].into(),
@@ -129,9 +134,15 @@ fn event_steps(script: Script, fault: Option<Fault>) -> VecDeque<Step> {
     let kept = match fault {
         Some(Fault::StallContent | Fault::Empty | Fault::Malformed) => 0,
         Some(Fault::StallMid | Fault::Cut | Fault::ErrorMid) => content.len().div_ceil(2),
-        Some(Fault::Status(_) | Fault::Html | Fault::StallHeaders | Fault::Drip) | None => {
-            content.len()
-        }
+        Some(
+            Fault::Status(_)
+            | Fault::Html
+            | Fault::StallHeaders
+            | Fault::Drip
+            | Fault::Reset
+            | Fault::Late,
+        )
+        | None => content.len(),
     };
     let mut steps: VecDeque<Step> = opening.into_iter().map(Step::Send).collect();
     for (at, event) in content.into_iter().take(kept).enumerate() {
@@ -149,7 +160,15 @@ fn event_steps(script: Script, fault: Option<Fault>) -> VecDeque<Step> {
             steps.push_back(Step::Send(Bytes::from_static(BROKEN_EVENT)));
             steps.extend(closing.into_iter().map(Step::Send));
         }
-        Some(Fault::Status(_) | Fault::Html | Fault::Empty | Fault::StallHeaders | Fault::Drip)
+        Some(
+            Fault::Status(_)
+            | Fault::Html
+            | Fault::Empty
+            | Fault::StallHeaders
+            | Fault::Drip
+            | Fault::Reset
+            | Fault::Late,
+        )
         | None => steps.extend(closing.into_iter().map(Step::Send)),
     }
     steps

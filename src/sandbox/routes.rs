@@ -10,11 +10,12 @@ use serde_json::json;
 
 use super::ask::{Ask, decoded, pairs};
 use super::authorize::redirect;
-use super::control::{Control, locked};
+use super::control::{Control, How, locked};
 use super::fault::Fault;
 use super::gmail::Mail;
 use super::play::play;
 use super::provider::{STAND_INS, at_prefix, index_of};
+use super::reset::Line;
 use super::tokens::SigningKey;
 
 /// A fault is armed for a month at most.
@@ -71,7 +72,7 @@ async fn arm(body: web::Bytes, control: web::Data<Control>) -> HttpResponse {
     if order.times == Some(0) {
         return bad_request("times: expected 1 or more, or nothing for every request");
     }
-    let serial = control.arm(provider, fault, order.times);
+    let serial = control.arm(provider, fault, order.times, How::default());
     if let Some(ttl_ms) = order.ttl_ms {
         let (control, ttl) = (control.clone(), Duration::from_millis(ttl_ms.min(TTL_MAX_MS)));
         actix_web::rt::spawn(async move {
@@ -149,7 +150,13 @@ async fn stand_in(
         return HttpResponse::NotFound()
             .body(format!("no stand-in at /{prefix}; there are {}", known.join(", ")));
     };
-    let (call, fault) = control.enter(provider);
+    let (call, fault, late_by) = control.enter(provider);
+    if !late_by.is_zero() {
+        tokio::time::sleep(late_by).await;
+    }
+    if let Some(line) = request.conn_data::<Line>().filter(|_| fault == Some(Fault::Reset)) {
+        line.reset();
+    }
     let ask = Ask {
         method: request.method().as_str(),
         path: segments.map(decoded).collect(),

@@ -287,6 +287,11 @@ impl fmt::Display for LeaseId {
 pub struct TimedId(u128);
 
 impl TimedId {
+    /// The number itself.
+    pub const fn as_u128(self) -> u128 {
+        self.0
+    }
+
     /// The identifier for something that happens at `now`; `random` tells it from its neighbours.
     pub fn new(now: Timestamp, random: u64) -> Self {
         Self((u128::from(now.as_millis()) << 64) | u128::from(random))

@@ -49,6 +49,7 @@ fn in_the_release_binary_no_fault_can_be_armed() {
         assert_eq!(answer(armed).await, nothing);
         assert_eq!(answer(caller.operates("GET", "/ops/faults")).await, nothing);
         assert_eq!(answer(caller.operates("DELETE", "/ops/faults")).await, nothing);
+        assert_eq!(answer(caller.operates("DELETE", "/ops/faults/x")).await, nothing);
         // It is the same service in all else.
         assert_eq!(answer(caller.delivers(delivery_of(["m1".into()]))).await, accepted());
         assert_eq!(caller.worked_off(1).await[0]["status"], "done");

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use failing::{with_a_failing_model, without_keys};
 use operators::{
-    REDELIVER, RELOAD, STREAM, from_a_bad_file, once_it_is_done, once_too_often,
+    REDELIVER, RELOAD, STREAM, from_a_bad_file, from_outside, once_it_is_done, once_too_often,
     with_a_full_backlog, without_its_actor,
 };
 use world::{World, good_body, path_of};
@@ -56,6 +56,7 @@ macro_rules! ways {
 
 ways! {
     ForeignPage: a_page_of_a_foreign_origin_is_forbidden by from_a_foreign_page;
+    Exposed: a_server_that_can_be_reached_arms_no_fault by from_outside;
     Unsigned: a_webhook_without_its_secret_is_forbidden by unsigned;
     Method: a_method_that_no_row_has_is_not_allowed by with_another_method;
     NoToken: who_has_no_token_is_unauthorized by without_a_token;
@@ -92,6 +93,7 @@ fn way_of((route, code): &Wanted) -> Option<Way> {
     let stop = route.path == STOP;
     Some(match code {
         Code::Forbidden if route.guards.contains(&Guard::Origin) => Way::ForeignPage,
+        Code::Forbidden if operators => Way::Exposed,
         Code::Forbidden => Way::Unsigned,
         Code::MethodNotAllowed => Way::Method,
         Code::Unauthorized => Way::NoToken,

@@ -24,6 +24,7 @@ mod dead_letters;
 mod deliveries;
 mod disk;
 mod every_code;
+mod fault_leases;
 mod faults;
 mod flood;
 mod gmail_push;

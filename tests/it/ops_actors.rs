@@ -24,7 +24,7 @@ const PROVIDERS: [&str; 10] = [
 ];
 
 /// Every operators' route.
-const ROUTES: [(&str, &str); 12] = [
+const ROUTES: [(&str, &str); 13] = [
     ("GET", "/ops/actors"),
     ("GET", "/ops/rate-limit/events"),
     ("GET", "/ops/rate-limit/summary"),
@@ -37,6 +37,7 @@ const ROUTES: [(&str, &str); 12] = [
     ("GET", "/ops/faults"),
     ("POST", "/ops/faults"),
     ("DELETE", "/ops/faults"),
+    ("DELETE", "/ops/faults/x"),
 ];
 
 #[test]

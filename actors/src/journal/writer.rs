@@ -196,6 +196,7 @@ impl Writer {
         // The time below is written too: a probe finds a full disk full.
         self.has_room()?;
         let now = self.clock.now();
+        self.shared.faults.strike(crate::faults::Step::Flush);
         let store = self.store.as_mut().ok_or_else(not_open)?;
         store.put_snapshot(CLOCK, &snapshot::seal(CLOCK, store.last_seq(), &now))?;
         store.sync()?;

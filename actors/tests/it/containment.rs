@@ -153,7 +153,16 @@ fn costs(kind: FaultKind) -> Costs {
         FaultKind::PanicApply | FaultKind::PanicRestore => (2, Some("apply"), true),
         FaultKind::DropReply => (1, None, true),
         FaultKind::PanicTimer => (2, Some("death"), false),
-        FaultKind::Hang(_) | FaultKind::Deaf(_) | FaultKind::DiskFull | FaultKind::StopArbiter => {
+        FaultKind::Hang(_)
+        | FaultKind::Deaf(_)
+        | FaultKind::DiskFull
+        | FaultKind::DiskSlow(_)
+        | FaultKind::Kill
+        | FaultKind::Bypass
+        | FaultKind::PoisonJob
+        | FaultKind::WallOff(_)
+        | FaultKind::WallAt(_)
+        | FaultKind::StopArbiter => {
             unreachable!("trials.rs, placement.rs and the wire tests prove these")
         }
     };

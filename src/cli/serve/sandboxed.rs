@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use sendcat_actors::clock::{Clock as _, SystemClock};
+use sendcat_actors::faults::Witness;
 
 use super::ServeError;
 use crate::cli;
 use crate::config::{Config, Live, Secret, Source};
-use crate::sandbox::{self, Sandbox, Secrets};
+use crate::http::leases::{Act, StandIns};
+use crate::sandbox::{self, How, Sandbox, Secrets, Switchboard};
 
 /// Starts the stand-ins and loads the configuration again, with what they bring beneath what is
 /// set.
@@ -30,6 +32,26 @@ pub(super) async fn start(
     let config = config.map_err(ServeError::Config)?;
     let reread = move || Ok(cli::source()?.with_defaults(beneath.clone()));
     Ok((Live::new(config, Box::new(reread)), sandbox))
+}
+
+/// The stand-ins, as faults are leased on them.
+pub(super) fn breakable(sandbox: &Sandbox) -> Box<dyn StandIns> {
+    Box::new(Breakable(sandbox.switchboard()))
+}
+
+struct Breakable(Switchboard);
+
+impl StandIns for Breakable {
+    fn arm(&self, act: &Act, witness: &Witness) -> Result<Box<dyn FnOnce() + Send>, String> {
+        let Act::Provider { provider, fault, times, late_by, percent } = act else {
+            return Err("a fault of a provider".to_owned());
+        };
+        let (late_by, percent) = (*late_by, *percent);
+        let how = How { late_by, percent, counter: witness.counter() };
+        let serial = self.0.arm(provider, fault, *times, how)?;
+        let (switchboard, provider) = (self.0.clone(), provider.clone());
+        Ok(Box::new(move || switchboard.calm(&provider, serial)))
+    }
 }
 
 /// Says, on standard error, how to use the sandbox.

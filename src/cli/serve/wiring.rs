@@ -27,6 +27,7 @@ use crate::chat::tools::{Desk, ToolRunner, Wanted};
 use crate::config::{self, Config, Live, fixed};
 use crate::http::guard::bearer::Auth;
 use crate::http::guard::keys::{KeySource, NoKey};
+use crate::http::leases::{Leases, StandIns};
 use crate::http::ops_feed::OpsFeed;
 use crate::http::{self, Shared, Worker};
 use crate::inbox::answers::{Answering, Appoint};
@@ -184,11 +185,14 @@ impl JobRunner for Runner {
     }
 }
 
+/// Stand-ins that faults may be armed on.
+pub(super) type Breakable = Box<dyn StandIns>;
+
 /// What every HTTP worker shares. Where there is a chat page, its session begins then.
 pub(super) fn shared(
     live: Live,
     tree: Tree,
-    (page_begun_at, metrics): (Option<SystemTime>, Metrics),
+    (page_begun_at, stand_ins, metrics): (Option<SystemTime>, Option<Breakable>, Metrics),
 ) -> Arc<Shared> {
     let auth = Auth::new(&live.now().auth);
     let page_token = page_begun_at.and_then(|now| auth.mint(now).ok());
@@ -197,8 +201,19 @@ pub(super) fn shared(
     let draining = AtomicBool::new(false);
     let faults = Default::default();
     let feed = OpsFeed::since(tree.clock.now());
-    let shared = Shared { live, tree, inbox, auth, page_token, feed, metrics, draining, faults };
-    let shared = Arc::new(shared);
+    let leases = Leases::new(tree.clone(), stand_ins);
+    let shared = Arc::new(Shared {
+        live,
+        tree,
+        inbox,
+        auth,
+        page_token,
+        feed,
+        metrics,
+        draining,
+        faults,
+        leases,
+    });
     http::metrics::watch(&shared);
     shared
 }

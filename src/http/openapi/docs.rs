@@ -261,9 +261,13 @@ docs! {
     "GET" "/ops/snapshot" (REFUSALS) ()
         [200 "All of it." Media::Json(named::<ops::Snapshot>)] "Shows everything at once.";
     "GET" "/ops/faults" (NO_QUERY) ()
-        [200 "The armed faults." Media::Json(object)] "Shows armed faults; test builds only.";
+        [200 "What is armed and leased." Media::Json(named::<ops::FaultsAnswer>)]
+        "Shows injected faults and how often they bit; builds with faults only.";
     "POST" "/ops/faults" (NO_QUERY) (object)
-        [204 "It is armed." DONE] "Arms a fault; test builds only.";
+        [200 "The lease." Media::Json(named::<ops::FaultLease>), 204 "It is armed." DONE]
+        "Leases a fault, or arms one; builds with faults only.";
     "DELETE" "/ops/faults" (NO_QUERY) ()
-        [204 "None is armed." DONE] "Disarms every fault; test builds only.";
+        [204 "None is in force." DONE] "Ends every fault; builds with faults only.";
+    "DELETE" "/ops/faults/{lease}" (NO_QUERY) ()
+        [204 "It is over." DONE] "Ends a leased fault; builds with faults only.";
 }

@@ -3,7 +3,8 @@
 use super::{BodyLimit, Guard, rows};
 use crate::http::dispatch::FAULTS_PATH;
 use crate::http::{
-    ops, ops_alerts, ops_cache, ops_config, ops_guards, ops_inbox, ops_jobs, ops_snapshot,
+    ops, ops_alerts, ops_cache, ops_config, ops_faults, ops_guards, ops_inbox, ops_jobs,
+    ops_snapshot,
 };
 
 const OPERATOR: &[Guard] = &[Guard::Operator, Guard::Method];
@@ -33,7 +34,8 @@ rows! {
     "POST" "/ops/alerts/run" OPERATOR, ops_alerts::run, [Overloaded];
     "GET" "/ops/cache" OPERATOR, ops_cache::get, [];
     "DELETE" "/ops/cache/{namespace}" OPERATOR, ops_cache::clear, [Overloaded];
-    "GET" FAULTS_PATH OPERATOR, ops::faults, [];
-    "POST" FAULTS_PATH WITH_BODY, ops::arm_fault, [InvalidJson, InvalidRequest];
-    "DELETE" FAULTS_PATH OPERATOR, ops::clear_faults, [];
+    "GET" FAULTS_PATH OPERATOR, ops_faults::list, [];
+    "POST" FAULTS_PATH WITH_BODY, ops_faults::arm, [Forbidden, InvalidJson, InvalidRequest];
+    "DELETE" FAULTS_PATH OPERATOR, ops_faults::clear, [];
+    "DELETE" "/ops/faults/{lease}" OPERATOR, ops_faults::end, [];
 }

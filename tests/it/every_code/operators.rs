@@ -20,6 +20,11 @@ pub(super) fn redelivery_of(id: &str) -> String {
     REDELIVER.replace("{id}", id)
 }
 
+pub(super) fn from_outside(wanted: &[Wanted]) {
+    let world = World::of(receiver().with("SENDCAT_BIND", "0.0.0.0:0"));
+    each(wanted, |route| world.good(route));
+}
+
 pub(super) fn once_it_is_done(wanted: &[Wanted]) {
     let world = World::of(receiver());
     let sent = world.caller.delivers(delivery_of(["wamid.1".to_owned()]));
