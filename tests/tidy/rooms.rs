@@ -223,11 +223,13 @@ pub(crate) const ROOMS: &[Room] = &[
             "eventsource_stream",
             "futures_util",
             "getrandom",
+            "humantime",
             "reqwest",
             "serde",
             "serde_json",
             "thiserror",
             "tokio",
+            "tower",
         ],
     },
     Room {

@@ -13,6 +13,7 @@ pub(crate) mod ledger;
 pub(crate) mod listener;
 pub(crate) mod mailbox;
 pub(crate) mod model;
+pub(crate) mod mutant;
 pub(crate) mod node;
 pub(crate) mod random;
 pub(crate) mod raw;
