@@ -312,15 +312,20 @@ impl FromStr for ScheduledFault {
             "drop_reply" => FaultKind::DropReply,
             "stop_arbiter" => FaultKind::StopArbiter,
             "disk_full" => FaultKind::DiskFull,
-            "hang" | "deaf" => {
+            "hang" | "deaf" | "disk_slow" => {
                 let millis = span.strip_suffix("ms").unwrap_or(span).parse();
-                let millis = millis.map_err(|_| wrong("a hang needs its milliseconds"))?;
+                let millis = millis.map_err(|_| wrong("it needs its milliseconds"))?;
                 let span = Duration::from_millis(millis);
-                if kind == "hang" { FaultKind::Hang(span) } else { FaultKind::Deaf(span) }
+                match kind {
+                    "hang" => FaultKind::Hang(span),
+                    "deaf" => FaultKind::Deaf(span),
+                    _ => FaultKind::DiskSlow(span),
+                }
             }
             _ => return Err(wrong("no such kind")),
         };
-        let times = if kind == FaultKind::DiskFull { u64::MAX } else { 1 };
+        let lasts = matches!(kind, FaultKind::DiskFull | FaultKind::DiskSlow(_));
+        let times = if lasts { u64::MAX } else { 1 };
         Ok(Self { actor: actor.to_owned(), fault: Fault { kind, after, times } })
     }
 }
@@ -337,6 +342,9 @@ mod tests {
         let fault = Fault { kind: FaultKind::Hang(Duration::from_secs(3)), after: 2, times: 1 };
         let wanted = ScheduledFault { actor: "idempotency".into(), fault };
         assert_eq!("idempotency:hang@2:3000ms".parse(), Ok(wanted));
+        let fault = Fault::lasting(FaultKind::DiskSlow(Duration::from_millis(2)));
+        let wanted = ScheduledFault { actor: "journal".into(), fault };
+        assert_eq!("journal:disk_slow@0:2ms".parse(), Ok(wanted));
         assert!("idempotency:dance".parse::<ScheduledFault>().is_err());
     }
 

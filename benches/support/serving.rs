@@ -41,7 +41,7 @@ impl Serving {
 
     /// The same on a disk that takes so much longer for each sync.
     pub(crate) async fn on_disk_slower_by(slower: Duration) -> Self {
-        let fault = format!("journal:disk_slow@1:{}us", slower.as_micros());
+        let fault = format!("journal:disk_slow@0:{}ms", slower.as_millis());
         match slower {
             Duration::ZERO => Self::with(&[]).await,
             _ => Self::with(&[("SENDCAT_FAULTS", &fault)]).await,
