@@ -7,6 +7,7 @@
 //! - Too few blocks are never a pass, nor is a run whose noise would have hidden the effects that
 //!   the policy wants caught; a lost arm is never a verdict on the server.
 
+pub mod kept;
 mod metrics;
 mod power;
 mod soundness;
@@ -141,6 +142,8 @@ pub struct Row {
     pub metric: String,
     /// Of what follows.
     pub unit: Unit,
+    /// Requests of the candidate.
+    pub requests: u64,
     /// Control's value; absent where nothing was answered.
     pub control: Option<f64>,
     /// Candidate's value.

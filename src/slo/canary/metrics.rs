@@ -92,6 +92,7 @@ fn row(pair: &Pair, metric: &str, unit: Unit, values: [Option<f64>; 2], p: f64) 
         scenario: pair.scenario.clone(),
         metric: metric.to_owned(),
         unit,
+        requests: total(pair, 1),
         control,
         candidate,
         effect: candidate.zip(control).map(|(candidate, control)| candidate - control),
