@@ -7,8 +7,9 @@
 //! Reading order: [`plan`], [`traffic`] is what is sent, [`connections`] and [`exchange`] how,
 //! [`sample`] what came of one request, [`recorder`] the counts of all, [`live`] the view while it
 //! runs, [`generator`] the whole, [`scenarios`] the three of the drill, [`known_server`] what it is
-//! checked against.
+//! checked against. [`canary`] drives two servers side by side.
 
+pub mod canary;
 pub mod clock;
 pub mod connections;
 pub mod exchange;
