@@ -1,3 +1,4 @@
 //! Traffic as a client: what the operators' tools ask a running server, and see of it.
 
 pub mod ops_client;
+pub mod target;
