@@ -4,6 +4,7 @@ mod config;
 mod dashboard;
 mod serve;
 mod snapshot;
+mod tool;
 
 use std::process::ExitCode;
 

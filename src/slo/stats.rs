@@ -9,6 +9,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 use statrs::function::beta::beta_reg;
+use statrs::function::erf::erfc;
 
 /// How sure a proof is: one-sided 95 % (OPERATIONS.md §5.1).
 pub const CONFIDENCE: f64 = 0.95;
@@ -142,8 +143,35 @@ fn crossing(holds: impl Fn(f64) -> bool) -> f64 {
 ///
 /// A value that was really observed: a quantile between two samples was nobody's latency.
 pub fn quantile<T: Copy>(sorted: &[T], q: f64) -> Option<T> {
-    let rank = (q.clamp(0.0, 1.0) * sorted.len() as f64 - 1e-9).ceil().max(1.0) as usize;
-    sorted.get(rank.min(sorted.len()).checked_sub(1)?).copied()
+    sorted.get(place_of(q, sorted.len())?).copied()
+}
+
+/// Several quantiles of values in any order, which are reordered; `None` of nothing.
+///
+/// Each is what [`quantile`] says of the sorted values, for a fraction of the work of sorting.
+pub fn quantiles<const N: usize>(values: &mut [f64], qs: [f64; N]) -> [Option<f64>; N] {
+    let mut order: [usize; N] = std::array::from_fn(|at| at);
+    order.sort_by(|a, b| qs[*b].total_cmp(&qs[*a]));
+    let mut found = [None; N];
+    let total = values.len();
+    let (mut rest, mut last) = (values, None);
+    for at in order {
+        let Some(place) = place_of(qs[at], total) else { continue };
+        // What is above the last one found is in its place already.
+        if place < rest.len() {
+            let (below, value, _) = rest.select_nth_unstable_by(place, f64::total_cmp);
+            last = Some(*value);
+            rest = below;
+        }
+        found[at] = last;
+    }
+    found
+}
+
+/// Where a quantile stands among so many sorted values.
+fn place_of(q: f64, values: usize) -> Option<usize> {
+    let rank = (q.clamp(0.0, 1.0) * values as f64 - 1e-9).ceil().max(1.0) as usize;
+    rank.min(values).checked_sub(1)
 }
 
 /// The exact one-sided sign-flip test of paired differences (OPERATIONS.md §5.4, step 4).
@@ -180,6 +208,27 @@ pub fn sign_test(differences: &[i64]) -> f64 {
 /// The chance of so many positive signs or more when each is a fair coin.
 pub fn sign_chance(positive: u64, negative: u64) -> f64 {
     at_least(Share::new(positive, positive + negative), 0.5)
+}
+
+/// The fewest positive signs beside so many negative ones that [`sign_chance`] gives at most
+/// `level`.
+pub fn signs_to_reject(negative: u64, level: f64) -> u64 {
+    let rejects = |positive: &u64| sign_chance(*positive, negative) <= level;
+    let mut beyond = 1;
+    while !rejects(&beyond) && beyond < 1 << 40 {
+        beyond *= 2;
+    }
+    let mut low = beyond / 2;
+    while beyond - low > 1 {
+        let middle = low + (beyond - low) / 2;
+        if rejects(&middle) { beyond = middle } else { low = middle }
+    }
+    beyond
+}
+
+/// The chance that a normal value is below so many standard deviations.
+pub fn normal(deviations: f64) -> f64 {
+    0.5 * erfc(-deviations / std::f64::consts::SQRT_2)
 }
 
 /// Which of several tests are rejected together at a family error rate, by Holm's steps.

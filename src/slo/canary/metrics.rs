@@ -1,103 +1,82 @@
-//! The eight metrics of a pair, and what makes a pair invalid (OPERATIONS.md §5.4, steps 2 to 5).
+//! The eight metrics of a pair (OPERATIONS.md §5.4, steps 3 to 5).
 
-use super::{Block, Ended, MAX_LAG_MS, Pair, Row, Sample};
+use super::{Block, Ended, Margin, Pair, Row, Sample, Unit};
 use crate::slo::policy::CanaryPolicy;
 use crate::slo::policy::canary::LatencyMargin;
-use crate::slo::stats::{quantile, sign_flip, sign_test};
+use crate::slo::stats::{quantiles, sign_flip, sign_test};
 use crate::slo::verdict::CheckVerdict;
 
-/// In a crash of the candidate the control's block has fewer errors than this share of the
-/// candidate's threshold: a shared hiccup is nobody's crash.
-const CLEAN: f64 = 0.2;
+/// Rows of a scenario.
+pub(super) const METRICS: usize = 8;
 
-type Arm = fn(&Block) -> &[Sample];
-const CONTROL: Arm = |block| &block.control;
-const CANDIDATE: Arm = |block| &block.candidate;
+/// The percentiles, first of the rows; then the four that are rates.
+const QUANTILES: [f64; 4] = [0.5, 0.95, 0.99, 0.995];
 
-/// The rows of one scenario; Holm's verdict over all scenarios is still to come.
-pub(super) fn rows(pair: &Pair, policy: &CanaryPolicy) -> Vec<Row> {
-    let arms = [answered(pair, CONTROL), answered(pair, CANDIDATE)];
+/// The rates' places among the rows.
+pub(super) const RATES: [usize; 4] = [4, 5, 6, 7];
+
+/// Bad requests of one arm in one block, metric by metric.
+type Counts = [u32; METRICS];
+
+/// What was measured of one scenario.
+pub(super) struct Measured {
+    /// Holm's verdict over all scenarios is still to come.
+    pub(super) rows: Vec<Row>,
+    /// Control's and candidate's counts, block by block.
+    pub(super) blocks: Vec<[Counts; 2]>,
+    /// Requests of the smaller arm.
+    pub(super) samples: u64,
+    /// The share of requests that would count as slow if they took twice as much longer as the
+    /// slow tail lies above the median, and do not now.
+    pub(super) slowable: f64,
+}
+
+/// Measures and tests one scenario.
+pub(super) fn measure(pair: &Pair, policy: &CanaryPolicy) -> Measured {
+    let mut arms = [arm(pair, |block| &block.control), arm(pair, |block| &block.candidate)];
     let mut pooled = arms.concat();
-    pooled.sort_by(f64::total_cmp);
-    let mut rows = Vec::new();
-    for (metric, q, margin) in [
-        ("p50", 0.5, policy.p50),
-        ("p95", 0.95, policy.p95),
-        ("p99", 0.99, policy.p99),
-        ("p995", 0.995, policy.p995),
-    ] {
-        let limit = quantile(&pooled, q).unwrap_or(f64::INFINITY);
-        let differences = differences(pair, |sample| slower(sample, limit));
+    let limits = quantiles(&mut pooled, QUANTILES);
+    let above = policy.slow_tail.above_median_ms;
+    let slow = limits[0].unwrap_or(f64::INFINITY) + above;
+    let slowable = |latency: &&f64| **latency > slow - 2.0 * above && **latency <= slow;
+    let slowable = pooled.iter().filter(slowable).count() as f64 / pooled.len().max(1) as f64;
+    let [a, b, c, d] = limits.map(|limit| limit.unwrap_or(f64::INFINITY));
+    let limits = [a, b, c, d, slow];
+    let blocks: Vec<[Counts; 2]> = pair
+        .blocks
+        .iter()
+        .map(|Block { control, candidate }| [counts(control, &limits), counts(candidate, &limits)])
+        .collect();
+    let totals = [0, 1].map(|arm| total(pair, arm));
+    let values = arms.each_mut().map(|arm| quantiles(arm, QUANTILES));
+    let mut rows = Vec::with_capacity(METRICS);
+    let margins = [policy.p50, policy.p95, policy.p99, policy.p995];
+    for (at, (name, margin)) in ["p50", "p95", "p99", "p995"].into_iter().zip(margins).enumerate() {
+        let differences = differences(&blocks, at);
         // One stall slows a whole block at once: in the tail a block has one vote (step 3).
-        let p = if q > 0.5 { sign_test(&differences) } else { sign_flip(&differences) };
-        let [control, candidate] = [quantile(&arms[0], q), quantile(&arms[1], q)];
-        let past_margin = past(margin, control, candidate);
-        rows.push(row(pair, metric, [control, candidate], p, past_margin));
+        let p = if at > 0 { sign_test(&differences) } else { sign_flip(&differences) };
+        let [control, candidate] = values.map(|values| values[at]);
+        let row = row(pair, name, Unit::Ms, [control, candidate], p);
+        let max_ratio = Some(margin.max_ratio);
+        let kept = Margin { max_ratio, max_delta: margin.max_delta_ms };
+        rows.push(Row { past_margin: past(margin, control, candidate), margin: kept, ..row });
     }
-    let median = quantile(&pooled, 0.5).unwrap_or(f64::INFINITY);
-    let slow = median + policy.slow_tail.above_median_ms;
-    let mut rate = |metric: &str, max_delta: f64, bad: &dyn Fn(&Sample) -> bool| {
-        let [control, candidate] = [CONTROL, CANDIDATE].map(|arm| rate_of(pair, arm, bad));
-        let past_margin = candidate.zip(control).is_some_and(|(c, b)| c - b > max_delta);
-        let p = sign_test(&differences(pair, bad));
-        rows.push(row(pair, metric, [control, candidate], p, past_margin));
-    };
-    let is = |ended: Ended| move |sample: &Sample| sample.ended == ended;
-    rate("slowTail", policy.slow_tail.max_rate_delta, &|sample| slower(sample, slow));
-    rate("http5xx", policy.http5xx.max_rate_delta, &is(Ended::Http5xx));
-    rate("network", policy.network.max_rate_delta, &is(Ended::Network));
-    rate("unknownStatus", policy.unknown_status.max_rate_delta, &is(Ended::UnknownStatus));
-    rows
-}
-
-/// Why the pair says nothing of the servers: a lost arm, or lag that is late or one-sided.
-pub(super) fn invalid(pair: &Pair, policy: &CanaryPolicy) -> Option<String> {
-    let [control, candidate] = [CONTROL, CANDIDATE].map(|arm| samples(pair, arm).count());
-    if control.min(candidate) * 100 < control.max(candidate) * 99 {
-        let say = format!("one arm lost traffic: {control} control, {candidate} candidate");
-        return Some(say);
+    let rates = [
+        ("slowTail", policy.slow_tail.max_rate_delta),
+        ("http5xx", policy.http5xx.max_rate_delta),
+        ("network", policy.network.max_rate_delta),
+        ("unknownStatus", policy.unknown_status.max_rate_delta),
+    ];
+    for (at, (name, max_delta)) in RATES.into_iter().zip(rates) {
+        let bad = [0, 1].map(|arm| blocks.iter().map(|block| u64::from(block[arm][at])).sum());
+        let rate = |arm: usize| (totals[arm] > 0).then(|| rate(bad[arm], totals[arm]));
+        let row =
+            row(pair, name, Unit::Rate, [rate(0), rate(1)], sign_test(&differences(&blocks, at)));
+        let past_margin = row.effect.is_some_and(|effect| effect > max_delta);
+        let margin = Margin { max_ratio: None, max_delta };
+        rows.push(Row { past_margin, margin, ..row });
     }
-    let lags = [CONTROL, CANDIDATE].map(|arm| {
-        let mut lags: Vec<f64> = samples(pair, arm).map(|sample| sample.lag_ms).collect();
-        lags.sort_by(f64::total_cmp);
-        (quantile(&lags, 0.5).unwrap_or_default(), quantile(&lags, 0.99).unwrap_or_default())
-    });
-    let worst = lags[0].1.max(lags[1].1);
-    if worst > MAX_LAG_MS {
-        return Some(format!("the generator sent {worst:.0} ms late (p99)"));
-    }
-    // Half of the tightest margin cannot by itself make a latency row fail.
-    let apart = (lags[0].0 - lags[1].0).abs();
-    (apart > policy.p50.max_delta_ms / 2.0)
-        .then(|| format!("the generator sent one arm {apart:.1} ms later than the other (p50)"))
-}
-
-/// Whether a few blocks of the candidate were mostly errors while the control was clean: a crash
-/// so short that no test over all blocks would see it (step 5).
-pub(super) fn burst(pair: &Pair, policy: &CanaryPolicy) -> Option<String> {
-    let errors = |samples: &[Sample]| {
-        let bad = samples.iter().filter(|sample| sample.ended != Ended::Expected).count();
-        bad as f64 / samples.len().max(1) as f64
-    };
-    let rate = policy.burst.block_error_rate;
-    let crashed =
-        |block: &&Block| errors(&block.candidate) >= rate && errors(&block.control) < rate * CLEAN;
-    let blocks = pair.blocks.iter().filter(crashed).count() as u64;
-    (blocks >= policy.burst.min_blocks)
-        .then(|| format!("{blocks} blocks of errors while the control was clean"))
-}
-
-fn row(pair: &Pair, metric: &str, values: [Option<f64>; 2], p: f64, past_margin: bool) -> Row {
-    Row {
-        scenario: pair.scenario.clone(),
-        metric: metric.to_owned(),
-        control: values[0],
-        candidate: values[1],
-        p,
-        significant: false,
-        past_margin,
-        verdict: CheckVerdict::NoData,
-    }
+    Measured { rows, blocks, samples: totals[0].min(totals[1]), slowable }
 }
 
 /// A latency fails only past both ratio and delta (OPERATIONS.md §4).
@@ -107,30 +86,71 @@ fn past(margin: LatencyMargin, control: Option<f64>, candidate: Option<f64>) -> 
     })
 }
 
-fn slower(sample: &Sample, limit_ms: f64) -> bool {
-    sample.ended != Ended::Network && sample.latency_ms > limit_ms
+fn row(pair: &Pair, metric: &str, unit: Unit, values: [Option<f64>; 2], p: f64) -> Row {
+    let [control, candidate] = values;
+    Row {
+        scenario: pair.scenario.clone(),
+        metric: metric.to_owned(),
+        unit,
+        requests: total(pair, 1),
+        control,
+        candidate,
+        effect: candidate.zip(control).map(|(candidate, control)| candidate - control),
+        margin: Margin { max_ratio: None, max_delta: 0.0 },
+        p,
+        significant: false,
+        past_margin: false,
+        detectable: None,
+        verdict: CheckVerdict::NoData,
+    }
 }
 
-fn samples(pair: &Pair, arm: Arm) -> impl Iterator<Item = &Sample> {
-    pair.blocks.iter().flat_map(arm)
+/// Latencies of what was answered.
+fn arm(pair: &Pair, of: fn(&Block) -> &[Sample]) -> Vec<f64> {
+    let mut latencies = Vec::with_capacity(pair.blocks.iter().map(|block| of(block).len()).sum());
+    for block in &pair.blocks {
+        for sample in of(block) {
+            if sample.ended.answered() {
+                latencies.push(sample.latency_ms);
+            }
+        }
+    }
+    latencies
 }
 
-/// Sorted latencies of what was answered.
-fn answered(pair: &Pair, arm: Arm) -> Vec<f64> {
-    let answers = samples(pair, arm).filter(|sample| sample.ended != Ended::Network);
-    let mut sorted: Vec<f64> = answers.map(|sample| sample.latency_ms).collect();
-    sorted.sort_by(f64::total_cmp);
-    sorted
+fn total(pair: &Pair, arm: usize) -> u64 {
+    let of = |block: &Block| [block.control.len(), block.candidate.len()][arm] as u64;
+    pair.blocks.iter().map(of).sum()
 }
 
-fn rate_of(pair: &Pair, arm: Arm, bad: &dyn Fn(&Sample) -> bool) -> Option<f64> {
-    let total = samples(pair, arm).count();
-    let bad = samples(pair, arm).filter(|sample| bad(sample)).count();
-    (total > 0).then(|| bad as f64 / total as f64)
+fn rate(bad: u64, total: u64) -> f64 {
+    bad as f64 / total as f64
+}
+
+/// One walk over a block for all metrics: the judge's cost is here.
+fn counts(samples: &[Sample], limits: &[f64; 5]) -> Counts {
+    let mut counts = [0; METRICS];
+    for sample in samples {
+        match sample.ended {
+            Ended::Expected => {}
+            Ended::Http5xx => counts[5] += 1,
+            Ended::Network | Ended::Unreached => {
+                counts[6] += 1;
+                continue;
+            }
+            Ended::UnknownStatus => counts[7] += 1,
+        }
+        for (count, limit) in counts.iter_mut().zip(limits) {
+            *count += u32::from(sample.latency_ms > *limit);
+        }
+    }
+    counts
 }
 
 /// Candidate's count less control's, block by block.
-fn differences(pair: &Pair, bad: impl Fn(&Sample) -> bool) -> Vec<i64> {
-    let count = |samples: &[Sample]| samples.iter().filter(|sample| bad(sample)).count() as i64;
-    pair.blocks.iter().map(|block| count(&block.candidate) - count(&block.control)).collect()
+fn differences(blocks: &[[Counts; 2]], at: usize) -> Vec<i64> {
+    blocks
+        .iter()
+        .map(|[control, candidate]| i64::from(candidate[at]) - i64::from(control[at]))
+        .collect()
 }

@@ -38,6 +38,9 @@ pub struct CanaryPolicy {
     pub unknown_status: RateMargin,
     /// A crash so short that it lights few blocks.
     pub burst: Burst,
+    /// What a pass must have been able to see; with more noise the judge does not decide.
+    #[serde(default)]
+    pub detect: Detect,
     /// Whether a candidate that breaks its own objectives fails whatever the control does.
     pub require_candidate_meets_slo: bool,
     /// Verdicts on which the release is taken back.
@@ -82,6 +85,38 @@ pub struct Burst {
     pub block_error_rate: f64,
     /// So many such blocks fail the candidate.
     pub min_blocks: u64,
+}
+
+/// The effects that a pass would have caught, in more bad per request (OPERATIONS.md §5.4).
+///
+/// An effect of just its margin is caught every other time by any number of requests, so these
+/// lie above the margins. The numbers are ours: 0.5 pp of 5xx, as §5.4 states; of the tail a
+/// little more than its 1 %, for what one noisy run says of itself scatters by half (noise D).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Detect {
+    /// How surely, from 0 to 1.
+    pub probability: f64,
+    /// Requests far above the pooled median.
+    pub slow_tail: f64,
+    /// Answers of status 500 and above.
+    pub http5xx: f64,
+    /// Requests without a whole answer.
+    pub network: f64,
+    /// Answers of a status nobody expects.
+    pub unknown_status: f64,
+}
+
+impl Default for Detect {
+    fn default() -> Self {
+        Self {
+            probability: 0.95,
+            slow_tail: 0.0125,
+            http5xx: 0.005,
+            network: 0.005,
+            unknown_status: 0.01,
+        }
+    }
 }
 
 impl CanaryPolicy {
@@ -133,6 +168,19 @@ impl Policy for CanaryPolicy {
             ("unknownStatus", self.unknown_status.max_rate_delta),
         ] {
             within(out, &format!("{name}.maxRateDelta"), delta, 0.0001, 0.5);
+        }
+        within(out, "detect.probability", self.detect.probability, 0.5, 0.999);
+        for (name, caught, margin) in [
+            ("slowTail", self.detect.slow_tail, self.slow_tail.max_rate_delta),
+            ("http5xx", self.detect.http5xx, self.http5xx.max_rate_delta),
+            ("network", self.detect.network, self.network.max_rate_delta),
+            ("unknownStatus", self.detect.unknown_status, self.unknown_status.max_rate_delta),
+        ] {
+            if !(caught > margin && caught <= 1.0) {
+                let what = format!("{caught} is not above the margin of {margin}");
+                let fix = format!("write twice {name}.maxRateDelta, or more");
+                out.push(Problem::new(format!("detect.{name}"), what, fix));
+            }
         }
         within(out, "burst.blockErrorRate", self.burst.block_error_rate, 0.05, 1.0);
         within(out, "burst.minBlocks", self.burst.min_blocks as f64, 1.0, self.min_blocks as f64);
