@@ -216,6 +216,28 @@ pub struct Stage {
     pub statuses: BTreeMap<u16, u64>,
     /// Requests without a whole answer, by [`ErrorKind`].
     pub errors: BTreeMap<ErrorKind, u64>,
+    /// Of its answers, corrected (CONFORMANCE L4). For people: merge the scenario's histograms.
+    #[serde(default)]
+    pub latency_ms: StageLatency,
+}
+
+/// Percentiles of one step of load, milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageLatency {
+    /// The median.
+    pub p50: f64,
+    /// The 95th percentile.
+    pub p95: f64,
+    /// The 99th percentile.
+    pub p99: f64,
+}
+
+impl StageLatency {
+    /// The percentiles of a histogram.
+    pub fn of(histogram: &Histogram) -> Self {
+        let at = |q| histogram.quantile_ms(q);
+        Self { p50: at(0.5), p95: at(0.95), p99: at(0.99) }
+    }
 }
 
 /// Why a request got no whole answer (OPERATIONS.md §5.2).

@@ -33,6 +33,7 @@ mod hang;
 mod health;
 mod kill;
 mod knobs;
+mod load;
 mod mailbox_browsers;
 mod mailbox_connecting;
 mod mailbox_reading;
