@@ -10,6 +10,7 @@
 //!   ended, and what it was judged by.
 //! - One run counts once, however many files tell of it.
 
+pub mod runs;
 #[cfg(test)]
 mod tests;
 

@@ -7,12 +7,14 @@
 //!
 //! Reading order: [`stats`] is what a count proves, [`policy`] what was promised, [`gates`] holds
 //! one against the other, [`burn`] does so over many reports, [`canary`] compares two servers,
+//! [`release`] puts a gate together,
 //! [`verdict`] is the word and the exit code, [`report`] what is kept of it.
 
 pub mod burn;
 pub mod canary;
 pub mod gates;
 pub mod policy;
+pub mod release;
 pub mod report;
 pub mod stats;
 pub mod verdict;

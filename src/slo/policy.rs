@@ -121,6 +121,15 @@ pub fn read<P: Policy>(file: &str, text: &str) -> Result<P, Vec<Finding>> {
     if findings.is_empty() { Ok(policy) } else { Err(findings) }
 }
 
+/// Problems found beside the reading, each with its place in that text; in the order of the file.
+pub fn located(file: &str, text: &str, problems: Vec<Problem>) -> Vec<Finding> {
+    let places = position::places(text);
+    let mut findings: Vec<_> =
+        problems.into_iter().map(|problem| place(file, &places, problem)).collect();
+    findings.sort_by_key(|finding| (finding.line, finding.column));
+    findings
+}
+
 /// A problem with the place of its path, or of the nearest key above that is there.
 fn place(file: &str, places: &[position::Place], problem: Problem) -> Finding {
     let mut path = problem.path.as_str();

@@ -223,9 +223,9 @@ pub(crate) const ROOMS: &[Room] = &[
             "eventsource_stream",
             "futures_util",
             "getrandom",
-            "humantime",
             // The generator keeps its own connections: reqwest's repeat a request by themselves.
             "http_body_util",
+            "humantime",
             "hyper",
             "hyper_util",
             "reqwest",
@@ -235,9 +235,9 @@ pub(crate) const ROOMS: &[Room] = &[
             "serde_json",
             "thiserror",
             "tokio",
-            "tower",
             "tokio_rustls",
             "tokio_util",
+            "tower",
         ],
     },
     Room {
@@ -248,7 +248,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "base64",
             "hdrhistogram",
             "humantime",
-            "schemars",
+            "quick_junit",
             "serde",
             "serde_json",
             "serde_path_to_error",
@@ -256,12 +256,6 @@ pub(crate) const ROOMS: &[Room] = &[
             "strsim",
             "thiserror",
         ],
-    },
-    Room {
-        folder: "src/report/",
-        rooms: &["report", "slo"],
-        ours: &[],
-        packages: &["comfy_table", "humantime", "maud", "quick_junit", "serde", "serde_json"],
     },
     Room {
         folder: "src/sandbox/",
