@@ -6,7 +6,14 @@
 //! all.
 
 pub mod abort;
+pub mod attack;
 pub mod catalog;
+pub mod host;
+pub mod journal;
 pub mod phase;
 pub mod plan;
+pub mod run;
+pub mod server;
 pub mod tally;
+pub mod traffic;
+pub mod verdict;

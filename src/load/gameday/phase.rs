@@ -282,6 +282,7 @@ impl GameDay {
             self.enter(Phase::Recovery, now);
             return self.in_recovery(now, sight);
         }
+        self.note_calm(now, sight);
         if now - self.since >= REVERT {
             self.revert_verified = Some(false);
             return self.over();
@@ -290,7 +291,9 @@ impl GameDay {
         if self.aborted.is_some() { Act::RevertAll } else { Act::Revert }
     }
 
-    fn in_recovery(&mut self, now: Duration, sight: &Sight) -> Act {
+    /// Whether all is as before, from the revert on: that it was looked up takes seconds that are
+    /// not the server's.
+    fn note_calm(&mut self, now: Duration, sight: &Sight) {
         let since = self.reverted.unwrap_or(self.since);
         let calm = sight.probes_pass()
             && sight.hurt() == 0
@@ -300,6 +303,11 @@ impl GameDay {
             (true, (seconds, first)) => (seconds + 1, first),
             (false, _) => (0, now - since),
         };
+    }
+
+    fn in_recovery(&mut self, now: Duration, sight: &Sight) -> Act {
+        self.note_calm(now, sight);
+        let since = self.reverted.unwrap_or(self.since);
         if self.calm.0 >= CALM_S {
             self.recovered = Some(self.calm.1);
             return self.over();
