@@ -5,6 +5,7 @@ mod dashboard;
 mod gameday;
 mod serve;
 mod snapshot;
+mod tool;
 
 use std::process::ExitCode;
 

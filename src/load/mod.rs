@@ -3,3 +3,4 @@
 pub mod clock;
 pub mod gameday;
 pub mod ops_client;
+pub mod target;
