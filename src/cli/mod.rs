@@ -2,6 +2,7 @@
 
 mod config;
 mod dashboard;
+mod gameday;
 mod serve;
 mod snapshot;
 mod tool;
@@ -30,6 +31,8 @@ enum Command {
     Snapshot(snapshot::Arguments),
     /// Prints a dashboard for Grafana, or alert rules for Prometheus.
     Dashboard(dashboard::Arguments),
+    /// Breaks something on purpose, and says whether what was expected came true.
+    Gameday(gameday::Arguments),
 }
 
 /// Wrong usage, and values that no server would start with (INTERFACE.md §1).
@@ -46,6 +49,7 @@ pub fn run() -> ExitCode {
         Command::Config(arguments) => config::run(&arguments),
         Command::Snapshot(arguments) => snapshot::run(&arguments),
         Command::Dashboard(arguments) => dashboard::run(&arguments),
+        Command::Gameday(arguments) => gameday::run(&arguments),
     }
 }
 

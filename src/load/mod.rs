@@ -8,12 +8,14 @@
 //! [`sample`] what came of one request, [`recorder`] the counts of all, [`live`] the view while it
 //! runs, [`generator`] the whole, [`scenarios`] the three of the drill, [`known_server`] what it is
 //! checked against. [`canary`] drives two servers side by side. [`probes`] asks a
-//! server what a stranger, a browser and a provider would be told.
+//! server what a stranger, a browser and a provider would be told, [`gameday`] breaks one thing of
+//! it on purpose.
 
 pub mod canary;
 pub mod clock;
 pub mod connections;
 pub mod exchange;
+pub mod gameday;
 pub mod generator;
 pub mod known_server;
 pub mod live;

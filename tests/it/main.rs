@@ -27,6 +27,7 @@ mod every_code;
 mod fault_leases;
 mod faults;
 mod flood;
+mod gameday;
 mod gmail_push;
 mod gmail_push_forms;
 mod gmail_push_tokens;

@@ -1,0 +1,19 @@
+//! Game days: a fault that is meant, what is expected of the server under it, and whether that came
+//! true (OPERATIONS.md §6).
+//!
+//! Reading order: [`plan`] is what is written down before, [`catalog`] every fault and the plan that
+//! ships for it, [`tally`] what is seen, [`abort`] what ends it early, [`phase`] the machine of it
+//! all.
+
+pub mod abort;
+pub mod attack;
+pub mod catalog;
+pub mod host;
+pub mod journal;
+pub mod phase;
+pub mod plan;
+pub mod run;
+pub mod server;
+pub mod tally;
+pub mod traffic;
+pub mod verdict;
