@@ -25,6 +25,7 @@ use std::time::Duration;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sendcat::contract::{headers, signature, whatsapp};
+use sendcat_actors::faults::{Fault, FaultBoard, FaultKind, Step};
 use serving::{APP_SECRET, Serving};
 use support::{now, together};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -98,8 +99,8 @@ struct Disk {
     file: File,
     /// Held over an append and its sync by a handler that has the disk to itself.
     alone: Option<Mutex<()>>,
-    /// What each wait for it takes longer.
-    slower: Duration,
+    /// Lengthens each wait for it, as the same fault does for ours.
+    slower: FaultBoard,
 }
 
 impl Disk {
@@ -108,7 +109,7 @@ impl Disk {
         let mut file = &self.file;
         file.write_all(body)?;
         file.sync_data()?;
-        std::thread::sleep(self.slower);
+        self.slower.strike(Step::Flush);
         Ok(())
     }
 }
@@ -132,7 +133,10 @@ fn floor(directory: &Path, alone: bool, slower: Duration) -> String {
     let name = format!("floor-{alone}-{}", slower.as_micros());
     let file = File::options().create(true).append(true).open(directory.join(name));
     let file = file.expect("the directory can be written");
-    let disk = web::Data::new(Disk { file, alone: alone.then(Mutex::default), slower });
+    let board = FaultBoard::default();
+    board.arm(Fault::lasting(FaultKind::DiskSlow(slower)));
+    let disk = Disk { file, alone: alone.then(Mutex::default), slower: board };
+    let disk = web::Data::new(disk);
     let (to, started) = mpsc::channel();
     std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {

@@ -1,27 +1,118 @@
-//! `sendcat dashboard`: what Grafana and Prometheus need to watch a running sendcat.
+//! `sendcat dashboard`: trend and budget from report files, or what Grafana and Prometheus need to
+//! watch a running sendcat.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::UNIX_EPOCH;
 
+use super::tool::{Common, Format, Tool, files};
+use crate::report::dashboard::{self, Dashboard, Policies, Read};
+use crate::slo::policy::{GatePolicy, Owners, Policy as _, SloBaseline};
+use crate::slo::report::Kind;
 use crate::telemetry::alerts;
+
+/// The most bytes of one report: an hour of soak has less.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// Stale or missing data under `--strict` (OPERATIONS.md §3).
+const EXIT_INCONCLUSIVE: u8 = 3;
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
 pub(super) struct Arguments {
+    #[command(flatten)]
+    common: Common,
     /// Print a dashboard of every metric, as JSON that Grafana imports.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "prometheus_rules")]
     grafana: bool,
     /// Print the alert rules, as YAML that Prometheus loads.
     #[arg(long)]
     prometheus_rules: bool,
+    /// Reports of each objective that are looked at.
+    #[arg(long, value_name = "N", default_value = "12",
+        value_parser = clap::value_parser!(u16).range(1..))]
+    max_reports: u16,
+    /// Writes the page as Markdown; slo-dashboard.md beside the reports unless named.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "auto")]
+    out_md: Option<PathBuf>,
+    /// Writes it as JSON; slo-dashboard.json beside the reports unless named.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "auto")]
+    out_json: Option<PathBuf>,
 }
 
 #[expect(clippy::print_stdout, reason = "it is what the command is for")]
-pub(super) fn run(arguments: &Arguments) -> ExitCode {
+pub(super) fn run(arguments: Arguments) -> ExitCode {
     if arguments.grafana {
         println!("{:#}", alerts::grafana_dashboard());
-    } else {
+    } else if arguments.prometheus_rules {
         print!("{}", alerts::prometheus_rules());
+    } else {
+        return page(arguments).unwrap_or_else(|code| code);
     }
     ExitCode::SUCCESS
+}
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "it is what the command is for")]
+fn page(arguments: Arguments) -> Result<ExitCode, ExitCode> {
+    let Arguments { common, max_reports, out_md, out_json, .. } = arguments;
+    let tool = Tool::begin(Kind::SloDashboard, common)?;
+    let slo: SloBaseline = tool.policy(SloBaseline::FILE)?;
+    let mut gate: GatePolicy = tool.policy(GatePolicy::FILE)?;
+    gate.burn_rate.lookback_reports = usize::from(max_reports);
+    let owners: Owners = tool.policy(Owners::FILE)?;
+    let read = reports(&tool.common.out);
+    let policies = Policies { slo: &slo, gate: &gate, owners: &owners };
+    let now = tool.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let found = Dashboard::of(&read, policies, usize::from(max_reports), now);
+    let json = serde_json::to_string_pretty(&found).expect("it always encodes") + "\n";
+    let wanted = [
+        (out_md, "slo-dashboard.md", dashboard::markdown as fn(&_) -> String),
+        (tool.common.html.clone(), "slo-dashboard.html", dashboard::html),
+    ];
+    let texts = wanted.into_iter().map(|(path, name, text)| (path, name, text(&found)));
+    for (path, name, text) in texts.chain([(out_json, "slo-dashboard.json", json.clone())]) {
+        let Some(path) = path else { continue };
+        let path = if path == Path::new("auto") { tool.common.out.join(name) } else { path };
+        if let Err(error) = files::replace(&path, text.as_bytes()) {
+            eprintln!("the page cannot be written: {error}");
+            return Err(ExitCode::from(super::EXIT_USAGE));
+        }
+        if !tool.common.quiet {
+            eprintln!("wrote {}", path.display());
+        }
+    }
+    match tool.common.format {
+        Format::Json => print!("{json}"),
+        Format::Md => print!("{}", dashboard::markdown(&found)),
+        Format::Human | Format::Junit | Format::Prom => print!("{}", dashboard::human(&found)),
+    }
+    let incomplete = tool.common.strict && found.is_incomplete();
+    Ok(if incomplete { ExitCode::from(EXIT_INCONCLUSIVE) } else { ExitCode::SUCCESS })
+}
+
+/// Every file of a folder that may be a report; what cannot be read is named. A folder that is not
+/// there has none.
+fn reports(folder: &Path) -> Read {
+    let mut read = Read::default();
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "json"))
+        // It is what this command writes.
+        .filter(|path| path.file_name().is_some_and(|name| name != "slo-dashboard.json"))
+        .collect();
+    paths.sort();
+    for path in paths {
+        let name = path.display().to_string();
+        let size = std::fs::metadata(&path).map_or(0, |file| file.len());
+        if size > MAX_BYTES {
+            read.skipped.push((name, format!("it has more than {MAX_BYTES} bytes")));
+            continue;
+        }
+        match std::fs::read_to_string(&path) {
+            Ok(text) => read.file(&name, &text),
+            Err(error) => read.skipped.push((name, error.to_string())),
+        }
+    }
+    read
 }

@@ -29,7 +29,7 @@ enum Command {
     Config(config::Arguments),
     /// Shows what operators see of a running server.
     Snapshot(snapshot::Arguments),
-    /// Prints a dashboard for Grafana, or alert rules for Prometheus.
+    /// Shows trend and budget from report files, or prints what Grafana and Prometheus load.
     Dashboard(dashboard::Arguments),
     /// Breaks something on purpose, and says whether what was expected came true.
     Gameday(gameday::Arguments),
@@ -48,7 +48,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Snapshot(arguments) => snapshot::run(&arguments),
-        Command::Dashboard(arguments) => dashboard::run(&arguments),
+        Command::Dashboard(arguments) => dashboard::run(arguments),
         Command::Gameday(arguments) => gameday::run(&arguments),
     }
 }

@@ -182,6 +182,8 @@ impl Tool {
         let mut written = files::replace(&path, text.as_bytes());
         files.extend(report.artifacts.iter().cloned());
         if let Some(page) = &self.common.html {
+            let beside = path.with_extension("html");
+            let page = if page == Path::new("auto") { &beside } else { page };
             let html = html::page(&report);
             written = written.and(files::replace(page, html.as_bytes()));
             files.push(page.display().to_string());

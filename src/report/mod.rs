@@ -3,12 +3,15 @@
 //! Pure: text in, text out; no clock, no file, no network. Rows stand with the failing first in
 //! every form, and a mark and a word say what a colour says.
 
+pub mod dashboard;
+pub mod details;
 pub mod explain;
 pub mod html;
 pub mod human;
 pub mod junit;
 pub mod markdown;
 pub mod prometheus;
+mod svg;
 
 use crate::slo::report::{Check, Report};
 

@@ -24,8 +24,8 @@ pub(in crate::cli) struct Common {
     /// What is written to standard output; the rest goes to standard error.
     #[arg(long, value_enum, default_value = "human")]
     pub(in crate::cli) format: Format,
-    /// Writes a page of its own there, which needs no network.
-    #[arg(long, value_name = "FILE")]
+    /// Writes a page that needs no network; beside the report unless named.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "auto")]
     pub(in crate::cli) html: Option<PathBuf>,
     /// Policies of the operator's, by their shipped names; what is missing there is built in.
     #[arg(long, value_name = "DIR")]
