@@ -2,8 +2,10 @@
 
 mod config;
 mod dashboard;
+mod drill;
 mod serve;
 mod snapshot;
+mod tool;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,8 @@ enum Command {
     Snapshot(snapshot::Arguments),
     /// Prints a dashboard for Grafana, or alert rules for Prometheus.
     Dashboard(dashboard::Arguments),
+    /// Loads a server and holds what it does against what is promised.
+    Drill(Box<drill::Arguments>),
 }
 
 /// Wrong usage, and values that no server would start with (INTERFACE.md §1).
@@ -45,6 +49,7 @@ pub fn run() -> ExitCode {
         Command::Config(arguments) => config::run(&arguments),
         Command::Snapshot(arguments) => snapshot::run(&arguments),
         Command::Dashboard(arguments) => dashboard::run(&arguments),
+        Command::Drill(arguments) => drill::run(&arguments),
     }
 }
 

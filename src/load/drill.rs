@@ -58,6 +58,8 @@ pub struct Order {
     pub seed: u64,
     /// How long one answer may take.
     pub timeout: Duration,
+    /// How long a chat's stream may take.
+    pub chat_timeout: Duration,
     /// Whom chats are from.
     pub token: Option<Secret>,
     /// In which thread they are.
@@ -106,7 +108,8 @@ impl Order {
             None => Model::Open,
         };
         let (max_inflight, client_ips) = (self.max_inflight, self.client_ips);
-        let (gaps, timeout) = (self.gaps, self.timeout);
+        let timeout = if name == CHAT { self.chat_timeout } else { self.timeout };
+        let gaps = self.gaps;
         Plan { model, gaps, max_inflight, client_ips, timeout, ..open }
     }
 
