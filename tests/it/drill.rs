@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sendcat::load::known_server::{KnownServer, Reply};
+use sendcat::slo::policy::{Policy as _, SloBaseline};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -116,12 +117,16 @@ fn a_generator_that_shares_its_processor_with_hogs_says_that_it_is_invalid() {
         command.args(["-c", "0", "sh", "-c", "while :; do :; done"]).stdin(Stdio::null());
         command.spawn().expect("taskset is of util-linux")
     };
-    let hogs = Hogs((0..4).map(|_| hog()).collect());
+    let slo = directory.path().join("slo.json");
+    let promised = SloBaseline::BUILT_IN.replace("1500", "20");
+    std::fs::write(&slo, promised).unwrap();
+    let hogs = Hogs((0..3).map(|_| hog()).collect());
     let mut command = Command::new("taskset");
-    command.args(["-c", "0", "nice", "-n", "19", env!("CARGO_BIN_EXE_sendcat"), "drill"]);
-    command.args(["--format", "json", "--duration", "3s", "--rate", "200"]);
-    command.args(["--scenarios", "whatsapp_webhook", "--base-url", &server.url(), "--out"]);
-    let output = command.arg(directory.path()).env_clear().env("PATH", "/usr/bin:/bin").output();
+    command.args(["-c", "0", "nice", "-n", "5", env!("CARGO_BIN_EXE_sendcat"), "drill"]);
+    command.args(["--format", "json", "--duration", "2s", "--rate", "100"]);
+    command.args(["--scenarios", "whatsapp_webhook", "--base-url", &server.url()]);
+    command.arg("--slo").arg(slo).arg("--out").arg(directory.path());
+    let output = command.env_clear().env("PATH", "/usr/bin:/bin").output();
     drop(hogs);
     let drill = read(output.unwrap());
     // Every answer was a 500, and yet nothing is said of the server.

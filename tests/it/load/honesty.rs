@@ -61,7 +61,7 @@ async fn a_server_too_slow_for_the_slots_it_is_given_fails_and_the_run_is_not_in
 }
 
 /// Processor time of the generator's threads alone, in whatever build the tests are; an optimised
-/// one is cheaper (benches/README.md has its figure).
+/// one is cheaper.
 #[tokio::test]
 async fn a_thousand_requests_a_second_cost_less_than_a_third_of_a_processor() {
     let server = KnownServer::start(
