@@ -3,6 +3,7 @@
 mod config;
 mod dashboard;
 mod gameday;
+mod drill;
 mod serve;
 mod snapshot;
 mod tool;
@@ -33,6 +34,8 @@ enum Command {
     Dashboard(dashboard::Arguments),
     /// Breaks something on purpose, and says whether what was expected came true.
     Gameday(gameday::Arguments),
+    /// Loads a server and holds what it does against what is promised.
+    Drill(Box<drill::Arguments>),
 }
 
 /// Wrong usage, and values that no server would start with (INTERFACE.md §1).
@@ -50,6 +53,7 @@ pub fn run() -> ExitCode {
         Command::Snapshot(arguments) => snapshot::run(&arguments),
         Command::Dashboard(arguments) => dashboard::run(arguments),
         Command::Gameday(arguments) => gameday::run(&arguments),
+        Command::Drill(arguments) => drill::run(&arguments),
     }
 }
 

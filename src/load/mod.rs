@@ -9,11 +9,12 @@
 //! runs, [`generator`] the whole, [`scenarios`] the three of the drill, [`known_server`] what it is
 //! checked against. [`canary`] drives two servers side by side. [`probes`] asks a
 //! server what a stranger, a browser and a provider would be told, [`gameday`] breaks one thing of
-//! it on purpose.
+//! it on purpose, [`drill`] is a run of scenarios with its gates.
 
 pub mod canary;
 pub mod clock;
 pub mod connections;
+pub mod drill;
 pub mod exchange;
 pub mod gameday;
 pub mod generator;

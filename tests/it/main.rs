@@ -23,6 +23,7 @@ mod cors;
 mod dead_letters;
 mod deliveries;
 mod disk;
+mod drill;
 mod every_code;
 mod fault_leases;
 mod faults;

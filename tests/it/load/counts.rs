@@ -41,7 +41,11 @@ async fn tallies_are_equal_to_the_unit_and_every_arrival_is_in_one_of_them() {
         let scenario = run.arms[0].scenario("scripted", run.model);
         let expected = BTreeMap::from([(200, 1400), (429, 400), (403, 100), (503, 60), (500, 40)]);
         assert_eq!(scenario.statuses(), expected, "{model:?}");
-        assert_eq!(scenario.errors(), BTreeMap::from([(ErrorKind::Reset, 100)]), "{model:?}");
+        // On a connection that was idle for a second, nobody can tell a reset from a race.
+        let errors = scenario.errors();
+        let resets = [ErrorKind::Reset, ErrorKind::PoolRace];
+        assert!(errors.keys().all(|kind| resets.contains(kind)), "{errors:?}");
+        assert_eq!(errors.values().sum::<u64>(), 100, "{model:?}");
         assert!(scenario.conserves(), "{:?}", scenario.stages);
         assert_eq!(server.requests(), 2_100, "no request is repeated");
         let classes: Vec<_> = scenario.by_status_class.keys().map(String::as_str).collect();
