@@ -1,5 +1,6 @@
 //! The command line: one file a command; everything else is wired here and nowhere else.
 
+mod canary;
 mod config;
 mod dashboard;
 mod serve;
@@ -28,6 +29,8 @@ enum Command {
     Config(config::Arguments),
     /// Shows what operators see of a running server.
     Snapshot(snapshot::Arguments),
+    /// Says whether a candidate may replace the server in service, side by side.
+    Canary(Box<canary::Arguments>),
     /// Prints a dashboard for Grafana, or alert rules for Prometheus.
     Dashboard(dashboard::Arguments),
 }
@@ -45,6 +48,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Snapshot(arguments) => snapshot::run(&arguments),
+        Command::Canary(arguments) => canary::run(*arguments),
         Command::Dashboard(arguments) => dashboard::run(&arguments),
     }
 }
