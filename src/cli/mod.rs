@@ -1,5 +1,6 @@
 //! The command line: one file a command; everything else is wired here and nowhere else.
 
+mod canary;
 mod config;
 mod dashboard;
 mod gameday;
@@ -31,6 +32,9 @@ enum Command {
     /// Shows what operators see of a running server.
     Snapshot(snapshot::Arguments),
     /// Shows trend and budget from report files, or prints what Grafana and Prometheus load.
+    /// Says whether a candidate may replace the server in service, side by side.
+    Canary(Box<canary::Arguments>),
+    /// Prints a dashboard for Grafana, or alert rules for Prometheus.
     Dashboard(dashboard::Arguments),
     /// Breaks something on purpose, and says whether what was expected came true.
     Gameday(gameday::Arguments),
@@ -54,6 +58,8 @@ pub fn run() -> ExitCode {
         Command::Dashboard(arguments) => dashboard::run(arguments),
         Command::Gameday(arguments) => gameday::run(&arguments),
         Command::Drill(arguments) => drill::run(&arguments),
+        Command::Canary(arguments) => canary::run(*arguments),
+        Command::Dashboard(arguments) => dashboard::run(&arguments),
     }
 }
 

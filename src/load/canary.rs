@@ -12,7 +12,7 @@ use super::generator::{Arm, Generator, NotStarted};
 use super::plan::{Plan, Samples, StagePlan};
 use super::recorder::Recorder;
 use super::sample::{Received, Sample};
-use super::traffic::{Target, Traffic};
+use super::traffic::{Call, Target, Traffic};
 use crate::slo::canary::kept::Looked;
 use crate::slo::canary::{self, Block, Ended, Judgement, Look, Pair};
 use crate::slo::gates::{self, Tally};
@@ -73,9 +73,27 @@ pub enum NotCompared {
     Histogram(#[from] HistogramError),
 }
 
+/// Traffic from a later request on: runs of one scenario never send the same request twice.
+struct Later {
+    traffic: Arc<dyn Traffic>,
+    by: u64,
+}
+
+impl Traffic for Later {
+    fn call(&self, index: u64) -> Call {
+        self.traffic.call(index + self.by)
+    }
+
+    fn is_bad(&self, status: u16) -> bool {
+        self.traffic.is_bad(status)
+    }
+}
+
 /// One scenario so far.
 #[derive(Default)]
 struct Driven {
+    /// Requests of each arm, warm-up included.
+    sent: u64,
     blocks: Vec<Block>,
     arms: [Scenario; 2],
 }
@@ -126,11 +144,13 @@ impl Comparison {
     ) -> Result<(), NotCompared> {
         if driven.blocks.is_empty() {
             let warm = self.plan(self.policy.block_requests, asked.rate, 0);
-            self.generator(warm, asked, cancel).run().await?;
+            self.generator(warm, asked, 0, cancel).run().await?;
+            driven.sent = self.policy.block_requests;
         }
-        let mut plan = self.plan(requests, asked.rate, 1 + driven.blocks.len() as u64);
+        let mut plan = self.plan(requests, asked.rate, driven.sent);
         plan.samples = Samples::Kept;
-        let run = self.generator(plan, asked, cancel).run().await?;
+        let run = self.generator(plan, asked, driven.sent, cancel).run().await?;
+        driven.sent += requests;
         let per_block = self.policy.block_requests;
         driven.blocks.extend(blocks(&run.arms, per_block, &asked.slo));
         for ((arm, name), whole) in
@@ -147,11 +167,17 @@ impl Comparison {
         Plan { timeout: self.timeout, ..plan }
     }
 
-    fn generator(&self, plan: Plan, asked: &Asked, cancel: &CancellationToken) -> Generator {
+    fn generator(
+        &self,
+        plan: Plan,
+        asked: &Asked,
+        by: u64,
+        cancel: &CancellationToken,
+    ) -> Generator {
         let arm = |at: usize, name: &str| Arm {
             name: name.to_owned(),
             target: self.targets[at].clone(),
-            traffic: Arc::clone(&asked.traffic[at]),
+            traffic: Arc::new(Later { traffic: Arc::clone(&asked.traffic[at]), by }),
         };
         let arms = vec![arm(0, "control"), arm(1, "candidate")];
         Generator::new(plan, arms).cancelled_by(cancel.clone())

@@ -6,6 +6,7 @@ mod alert_knobs;
 mod browser;
 mod builds;
 mod burst;
+mod canary;
 mod chat_disconnects;
 mod chat_failures;
 mod chat_faults;
