@@ -2,8 +2,8 @@
 //! [`contract`] is what is promised on it, [`config`] what is told from outside, [`http`] speaks,
 //! [`chat`] is a turn, [`inbox`] what an accepted webhook leads to, [`upstream`] the one way out,
 //! [`sandbox`] what stands in for the world, [`console`] the pages, [`telemetry`] the logs,
-//! [`load`] the client of the operators' commands, [`slo`] judges what they saw, and [`cli`] wires
-//! them all.
+//! [`load`] the client of the operators' commands, [`slo`] judges what they saw, [`report`]
+//! shows the verdict, and [`cli`] wires them all.
 
 pub mod chat;
 pub mod cli;
@@ -13,6 +13,7 @@ pub mod contract;
 pub mod http;
 pub mod inbox;
 pub mod load;
+pub mod report;
 pub mod sandbox;
 pub mod slo;
 pub mod telemetry;

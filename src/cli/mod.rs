@@ -2,8 +2,10 @@
 
 mod config;
 mod dashboard;
+mod probe;
 mod serve;
 mod snapshot;
+mod tool;
 
 use std::process::ExitCode;
 
@@ -25,6 +27,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Prints every knob with its value in force.
     Config(config::Arguments),
+    /// Asks a running server what strangers, browsers and providers would be told.
+    Probe(probe::Arguments),
     /// Shows what operators see of a running server.
     Snapshot(snapshot::Arguments),
     /// Prints a dashboard for Grafana, or alert rules for Prometheus.
@@ -43,6 +47,7 @@ pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Probe(arguments) => probe::run(arguments),
         Command::Snapshot(arguments) => snapshot::run(&arguments),
         Command::Dashboard(arguments) => dashboard::run(&arguments),
     }

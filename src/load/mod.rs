@@ -21,4 +21,5 @@ pub mod probes;
 pub mod recorder;
 pub mod sample;
 pub mod scenarios;
+pub mod target;
 pub mod traffic;

@@ -61,6 +61,18 @@ pub struct Report {
     pub artifacts: Vec<String>,
     /// What to type next.
     pub next: Vec<String>,
+    /// The profile of load, where the tool has profiles; burn pools runs of one profile only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// `--label k=v`, such as `deploy=2026-02-17.1`, which dashboards mark.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Why it is no pass, beside the rows; one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// What only this tool has to say; src/report/details.rs has the members that are shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
 }
 
 /// Which tool wrote a report; its file's name begins with it.
@@ -79,6 +91,20 @@ pub enum Kind {
     GameDay,
     /// `sendcat dashboard`.
     SloDashboard,
+}
+
+impl Kind {
+    /// As it begins a file's name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::LoadDrill => "load-drill",
+            Self::SyntheticProbes => "synthetic-probes",
+            Self::ReleaseGate => "release-gate",
+            Self::CanaryCheck => "canary-check",
+            Self::GameDay => "game-day",
+            Self::SloDashboard => "slo-dashboard",
+        }
+    }
 }
 
 /// A program, as it was built.

@@ -51,6 +51,7 @@ mod ops_stream;
 mod otlp;
 mod page;
 mod panics;
+mod probe_command;
 mod probes;
 mod records;
 mod secrets;

@@ -248,7 +248,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "base64",
             "hdrhistogram",
             "humantime",
-            "quick_junit",
+            "schemars",
             "serde",
             "serde_json",
             "serde_path_to_error",
@@ -256,6 +256,12 @@ pub(crate) const ROOMS: &[Room] = &[
             "strsim",
             "thiserror",
         ],
+    },
+    Room {
+        folder: "src/report/",
+        rooms: &["report", "slo"],
+        ours: &[],
+        packages: &["comfy_table", "humantime", "maud", "quick_junit", "serde", "serde_json"],
     },
     Room {
         folder: "src/sandbox/",

@@ -32,6 +32,10 @@ fn report() -> Report {
         server_delta: None,
         artifacts: Vec::new(),
         next: Vec::new(),
+        profile: None,
+        labels: BTreeMap::new(),
+        reasons: Vec::new(),
+        details: None,
     }
 }
 
