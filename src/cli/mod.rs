@@ -5,6 +5,7 @@ mod config;
 mod dashboard;
 mod gameday;
 mod drill;
+mod probe;
 mod serve;
 mod snapshot;
 mod tool;
@@ -29,6 +30,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Prints every knob with its value in force.
     Config(config::Arguments),
+    /// Asks a running server what strangers, browsers and providers would be told.
+    Probe(probe::Arguments),
     /// Shows what operators see of a running server.
     Snapshot(snapshot::Arguments),
     /// Shows trend and budget from report files, or prints what Grafana and Prometheus load.
@@ -54,6 +57,7 @@ pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Probe(arguments) => probe::run(arguments),
         Command::Snapshot(arguments) => snapshot::run(&arguments),
         Command::Dashboard(arguments) => dashboard::run(arguments),
         Command::Gameday(arguments) => gameday::run(&arguments),

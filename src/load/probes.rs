@@ -176,7 +176,24 @@ impl Prober {
         Ok(outcomes)
     }
 
-    /// The rows of a round that nobody answered.
+    /// Why a probe cannot be asked; `None` if it can.
+    pub fn skips(&self, probe: Probe) -> Option<&'static str> {
+        probe.skipped(&self.secrets)
+    }
+
+    /// A round that nobody answered, as failures of all that would have been asked.
+    pub fn missed(&self, missing: &Unreachable) -> Vec<Outcome> {
+        let asked = self.probes().into_iter().filter(|probe| self.skips(*probe).is_none());
+        let outcome = |probe| Outcome {
+            probe,
+            ending: Ending::Failed(missing.to_string()),
+            tries: Vec::new(),
+            slowest: None,
+        };
+        asked.map(outcome).collect()
+    }
+
+    /// The rows of a run that nobody ever answered.
     pub fn unasked(&self, missing: &Unreachable, owners: &Owners) -> Vec<Check> {
         let why = format!("not asked: {missing}");
         self.probes().into_iter().map(|probe| rows::unasked(probe, &why, owners)).collect()

@@ -114,7 +114,7 @@ fn required(probes: &[Check], policy: &ProbePolicy) -> Vec<Check> {
     };
     let mut rows = probes.to_vec();
     for row in &mut rows {
-        let needed = ids.contains(&row.id);
+        let needed = ids.iter().any(|id| names(row, id));
         match row.verdict {
             CheckVerdict::Skipped if needed => {
                 row.verdict = CheckVerdict::NoData;
@@ -132,14 +132,19 @@ fn required(probes: &[Check], policy: &ProbePolicy) -> Vec<Check> {
             | CheckVerdict::Skipped => {}
         }
     }
-    let missing = ids.iter().filter(|id| !probes.iter().any(|row| row.id == **id));
+    let missing = ids.iter().filter(|id| !probes.iter().any(|row| names(row, id)));
     rows.extend(missing.map(|id| {
         let mut row = without_data("", "required, but not asked");
-        row.id.clone_from(id);
+        row.id = format!("probe.{id}");
         row.sli = "probe".to_owned();
         row
     }));
     rows
+}
+
+/// Whether a row is of that probe.
+fn names(row: &Check, id: &str) -> bool {
+    row.id.strip_prefix("probe.") == Some(id)
 }
 
 /// A row of the drill as the policy takes it. An unproven one with bad events is inconclusive

@@ -55,6 +55,7 @@ mod ops_stream;
 mod otlp;
 mod page;
 mod panics;
+mod probe_command;
 mod probes;
 mod records;
 mod secrets;

@@ -70,7 +70,7 @@ fn a_sound_server_passes_twenty_rounds_of_twenty() {
         assert_eq!((row.verdict, row.bad, row.total), (CheckVerdict::Pass, 0, 20), "{row:?}");
         assert!(row.why.contains("connect") && !row.owner.team.is_empty(), "{row:?}");
     }
-    let cors = found.checks.iter().find(|row| row.id == "chat.cors").unwrap();
+    let cors = found.checks.iter().find(|row| row.id == "probe.chat.cors").unwrap();
     assert_eq!(
         (cors.owner.team.as_str(), cors.runbook.as_deref()),
         ("chat", Some("RUNBOOK.md#chat"))

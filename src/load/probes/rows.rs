@@ -122,7 +122,7 @@ impl Seen {
         let probe = self.last.probe;
         let (owner, runbook) = owners.of(&format!("route:{}", probe.route()));
         Check {
-            id: probe.id().to_owned(),
+            id: format!("probe.{}", probe.id()),
             scenario: String::new(),
             sli: "probe".to_owned(),
             bad: share.bad,

@@ -80,7 +80,7 @@ fn probe(id: &str, verdict: CheckVerdict) -> Check {
     let mut row = gates::gate("", "probe", Share::new(0, 1), 0.5, "rounds");
     let owners = Owners::built_in();
     let (owner, runbook) = owners.of("route:/api/chat");
-    row.id = id.to_owned();
+    row.id = format!("probe.{id}");
     (row.verdict, row.owner, row.runbook) = (verdict, owner, runbook.map(str::to_owned));
     row
 }
@@ -145,7 +145,7 @@ fn a_release_that_shows_all_it_must_is_let_through_row_by_row() {
     assert!(rows.iter().all(|row| !row.owner.team.is_empty() && !row.why.is_empty()));
     let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
     for id in [
-        "chat.auth",
+        "probe.chat.auth",
         "whatsapp_webhook.http5xx",
         "burn.chat_stream_http.streamCut.short",
         "burn.whatsapp_webhook.http5xx.long",
@@ -253,8 +253,8 @@ fn a_probe_that_is_not_required_may_fail_and_one_that_is_must_be_asked() {
     case.evidence.probes = vec![probe("chat.auth", CheckVerdict::Fail)];
     let rows = case.rows();
     let told = |id: &str| rows.iter().find(|row| row.id == id).map(|row| row.verdict);
-    assert_eq!(told("chat.auth"), Some(CheckVerdict::Warn));
-    assert_eq!(told("health.live"), Some(CheckVerdict::NoData));
+    assert_eq!(told("probe.chat.auth"), Some(CheckVerdict::Warn));
+    assert_eq!(told("probe.health.live"), Some(CheckVerdict::NoData));
 }
 
 #[test]

@@ -10,7 +10,7 @@ const MUTANTS: &[Broken] = &[
         "a probe fails",
         |case| case.evidence.probes = vec![probe("chat.auth", CheckVerdict::Fail)],
         1,
-        &[("chat.auth", "chat")],
+        &[("probe.chat.auth", "chat")],
     ),
     (
         "a required probe was skipped",
@@ -19,7 +19,7 @@ const MUTANTS: &[Broken] = &[
             case.evidence.probes = vec![probe("chat.auth", CheckVerdict::Skipped)];
         },
         3,
-        &[("chat.auth", "chat")],
+        &[("probe.chat.auth", "chat")],
     ),
     (
         "answers of 500",
