@@ -3,8 +3,8 @@
 mod canary;
 mod config;
 mod dashboard;
-mod gameday;
 mod drill;
+mod gameday;
 mod probe;
 mod serve;
 mod snapshot;
@@ -30,19 +30,18 @@ enum Command {
     Serve(serve::Arguments),
     /// Prints every knob with its value in force.
     Config(config::Arguments),
-    /// Asks a running server what strangers, browsers and providers would be told.
-    Probe(probe::Arguments),
     /// Shows what operators see of a running server.
     Snapshot(snapshot::Arguments),
-    /// Shows trend and budget from report files, or prints what Grafana and Prometheus load.
-    /// Says whether a candidate may replace the server in service, side by side.
-    Canary(Box<canary::Arguments>),
-    /// Prints a dashboard for Grafana, or alert rules for Prometheus.
-    Dashboard(dashboard::Arguments),
-    /// Breaks something on purpose, and says whether what was expected came true.
-    Gameday(gameday::Arguments),
+    /// Asks a running server what strangers, browsers and providers would be told.
+    Probe(probe::Arguments),
     /// Loads a server and holds what it does against what is promised.
     Drill(Box<drill::Arguments>),
+    /// Says whether a candidate may replace the server in service, side by side.
+    Canary(Box<canary::Arguments>),
+    /// Breaks something on purpose, and says whether what was expected came true.
+    Gameday(gameday::Arguments),
+    /// Shows trend and budget from report files, or prints what Grafana and Prometheus load.
+    Dashboard(dashboard::Arguments),
 }
 
 /// Wrong usage, and values that no server would start with (INTERFACE.md §1).
@@ -57,13 +56,12 @@ pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
-        Command::Probe(arguments) => probe::run(arguments),
         Command::Snapshot(arguments) => snapshot::run(&arguments),
-        Command::Dashboard(arguments) => dashboard::run(arguments),
-        Command::Gameday(arguments) => gameday::run(&arguments),
+        Command::Probe(arguments) => probe::run(arguments),
         Command::Drill(arguments) => drill::run(&arguments),
         Command::Canary(arguments) => canary::run(*arguments),
-        Command::Dashboard(arguments) => dashboard::run(&arguments),
+        Command::Gameday(arguments) => gameday::run(&arguments),
+        Command::Dashboard(arguments) => dashboard::run(arguments),
     }
 }
 
