@@ -9,33 +9,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
-use reqwest::Url;
-use tokio::signal::unix::{SignalKind, signal};
 
-use self::ending::Ending;
+use super::tool::{Common, Tool};
 use crate::config::Secret;
 use crate::load::gameday::catalog::{self, KINDS, Maker};
 use crate::load::gameday::journal;
 use crate::load::gameday::plan::Plan;
 use crate::load::gameday::run::{Played, Stage, TimelineRow, play};
 use crate::load::gameday::server::{BoardError, Target};
-use crate::slo::policy;
-
-/// The server cannot be reached, or was not steady (OPERATIONS.md §3).
-const EXIT_UNREACHABLE: u8 = 5;
+use crate::slo::report::Kind;
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The server.
-    #[arg(long, env = "RELIABILITY_BASE_URL", default_value = "http://127.0.0.1:8787")]
-    base_url: String,
-    /// Where reports and the journal are written.
-    #[arg(long, value_name = "DIR", default_value = ".output/reliability")]
-    out: PathBuf,
-    /// For people or for machines.
-    #[arg(long, value_enum, default_value = "human")]
-    format: Format,
+    #[command(flatten)]
+    common: Common,
     /// A plan of one's own.
     #[arg(long, value_name = "FILE", conflicts_with = "faults")]
     plan: Option<PathBuf>,
@@ -51,29 +39,12 @@ pub(super) struct Arguments {
     /// Does not ask.
     #[arg(long)]
     yes: bool,
-    /// Checks the plans, prints them, and breaks nothing.
-    #[arg(long)]
-    dry_run: bool,
-    /// Also breaks a server that is not this machine.
-    #[arg(long)]
-    allow_remote: bool,
-    /// Says nothing on the way.
-    #[arg(long)]
-    quiet: bool,
     /// Signs deliveries as the server expects them; without it none are sent.
     #[arg(long, hide = true, env = "WHATSAPP_APP_SECRET", hide_env_values = true)]
     webhook_secret: Option<String>,
     /// Of whoever chats; anonymous sessions without it.
     #[arg(long, hide = true, env = "RELIABILITY_AUTH_TOKEN", hide_env_values = true)]
     auth_token: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Rows.
-    Human,
-    /// The report.
-    Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -88,27 +59,29 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     if arguments.list {
         return list(arguments);
     }
-    let prepared = plans(arguments).and_then(|plans| Ok((target(arguments)?, plans)));
-    let (target, plans) = match prepared {
+    let begun = Tool::begin(Kind::GameDay, arguments.common.clone());
+    let begun = begun.and_then(|tool| Ok((plans(arguments, &tool)?, tool)));
+    let (plans, tool) = match begun {
+        Ok(begun) => begun,
+        Err(code) => return code,
+    };
+    if arguments.common.dry_run {
+        return show(&plans);
+    }
+    let prepared = consent(arguments, &plans).and_then(|()| {
+        let out = &arguments.common.out;
+        std::fs::create_dir_all(out).map_err(|error| format!("{}: {error}", out.display()))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Ok((target(arguments)?, runtime.map_err(|error| error.to_string())?))
+    });
+    let (target, runtime) = match prepared {
         Ok(prepared) => prepared,
         Err(why) => return refuse(&why),
     };
-    if arguments.dry_run {
-        return show(&plans);
-    }
-    if let Err(why) = consent(arguments, &plans) {
-        return refuse(&why);
-    }
-    if let Err(error) = std::fs::create_dir_all(&arguments.out) {
-        return refuse(&format!("{}: {error}", arguments.out.display()));
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Ok(runtime) = runtime else { return refuse("no runtime can be made") };
-    let ending = Ending::begin(arguments);
-    let played = runtime.block_on(play_all(arguments, target, plans, &ending));
+    let (played, error) = runtime.block_on(play_all(arguments, target, plans, &tool));
     // What is still on its way has nobody to tell.
     runtime.shutdown_background();
-    ending.end(arguments, &played.0, played.1)
+    ending::end(tool, &played, error)
 }
 
 /// Plays one after the other; one that was aborted is the last.
@@ -116,28 +89,33 @@ async fn play_all(
     arguments: &Arguments,
     target: Target,
     plans: Vec<Plan>,
-    ending: &Ending,
+    tool: &Tool,
 ) -> (Vec<Played>, Option<BoardError>) {
     let interrupted = Arc::<AtomicBool>::default();
-    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
-        let interrupted = Arc::clone(&interrupted);
-        if let Ok(mut signals) = signal(kind) {
-            tokio::spawn(async move {
-                signals.recv().await;
-                interrupted.store(true, Ordering::Release);
-            });
-        }
-    }
+    let (told, cancelled) = (Arc::clone(&interrupted), tool.cancelled());
+    tokio::spawn(async move {
+        cancelled.cancelled().await;
+        told.store(true, Ordering::Release);
+    });
+    let progress = tool.progress();
+    let run = ending::millis(tool.started());
     let mut all = Vec::new();
     for (nth, plan) in plans.into_iter().enumerate() {
         let stage = Stage {
             target: target.clone(),
-            run: format!("{}-{nth}", ending.run_id()),
-            out: arguments.out.clone(),
+            run: format!("{run:x}-{:x}-{nth}", std::process::id()),
+            out: arguments.common.out.clone(),
             interrupted: Arc::clone(&interrupted),
         };
         let id = plan.id.clone();
-        match play(plan, stage, |row| say(arguments, &id, row)).await {
+        let mut phase = None;
+        let tell = |row: &TimelineRow| {
+            if phase.replace(row.phase) != Some(row.phase) && !arguments.common.quiet {
+                begins(&id, row);
+            }
+            progress.line(&said(&id, row));
+        };
+        match play(plan, stage, tell).await {
             Ok(played) => {
                 let last = played.day.aborted.is_some() || played.day.unsteady.is_some();
                 all.push(played);
@@ -151,31 +129,29 @@ async fn play_all(
     (all, None)
 }
 
-/// Says one second.
+/// Says where a game day stands from here on: nobody should wonder whether a fault is in force.
 #[expect(clippy::print_stderr, reason = "how far it is, for whoever waits")]
-fn say(arguments: &Arguments, id: &str, row: &TimelineRow) {
-    if !arguments.quiet {
-        let hurt: u64 = row.scenarios.values().map(|tally| tally.hurt()).sum();
-        let total: u64 = row.scenarios.values().map(|tally| tally.total).sum();
-        let (at, phase, witness) = (row.t_ms / 1000, row.phase, row.witness);
-        eprintln!("{id} {at:>3} s {phase:?}: {total} requests, {hurt} hurt, witness {witness}");
-    }
+fn begins(id: &str, row: &TimelineRow) {
+    eprintln!("{id}: {:?} from {} s on", row.phase, row.t_ms / 1000);
 }
 
-fn plans(arguments: &Arguments) -> Result<Vec<Plan>, String> {
+/// One second, as it is said on the way.
+fn said(id: &str, row: &TimelineRow) -> String {
+    let hurt: u64 = row.scenarios.values().map(|tally| tally.hurt()).sum();
+    let total: u64 = row.scenarios.values().map(|tally| tally.total).sum();
+    let (at, phase, witness) = (row.t_ms / 1000, row.phase, row.witness);
+    format!("{id} {at:>3} s {phase:?}: {total} requests, {hurt} hurt, witness {witness}")
+}
+
+fn plans(arguments: &Arguments, tool: &Tool) -> Result<Vec<Plan>, ExitCode> {
     if let Some(file) = &arguments.plan {
-        let name = file.display().to_string();
-        let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
-        let plan = policy::read::<Plan>(&name, &text);
-        let said = |findings: Vec<policy::Finding>| {
-            findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-        };
-        return plan.map_err(said).map(|plan| vec![plan]);
+        return tool.policy_at::<Plan>(Some(file)).map(|plan| vec![plan]);
     }
     if arguments.faults.is_empty() {
-        return Err("name a fault: --faults noop, or --plan FILE; --list has them all".to_owned());
+        return Err(refuse("name a fault: --faults noop, or --plan FILE; --list has them all"));
     }
-    arguments.faults.iter().map(|fault| shipped(fault, arguments.profiles)).collect()
+    let shipped = arguments.faults.iter().map(|fault| shipped(fault, arguments.profiles));
+    shipped.collect::<Result<_, _>>().map_err(|why: String| refuse(&why))
 }
 
 fn shipped(fault: &str, profile: Profile) -> Result<Plan, String> {
@@ -191,22 +167,12 @@ fn shipped(fault: &str, profile: Profile) -> Result<Plan, String> {
 }
 
 fn target(arguments: &Arguments) -> Result<Target, String> {
-    let wrong = "--base-url is no address of a server, such as http://127.0.0.1:8787";
-    let base = Url::parse(&arguments.base_url).ok().filter(Url::has_host).ok_or(wrong)?;
-    let host = base.host_str().unwrap_or_default().to_owned();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let address = bare.parse::<std::net::IpAddr>();
-    let here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
-    if !here && !arguments.allow_remote {
-        return Err(format!("{host} is not this machine: game-day needs --allow-remote to ask it"));
-    }
     let first = |texts: &String| texts.split(',').next().unwrap_or_default().trim().to_owned();
-    Ok(Target {
-        base,
-        ops: super::operators_token(),
-        webhook: arguments.webhook_secret.as_ref().map(first).map(Secret::new),
-        chat: arguments.auth_token.clone().map(Secret::new),
-    })
+    let webhook = arguments.webhook_secret.as_ref().map(first).map(Secret::new);
+    let chat = arguments.auth_token.clone().map(Secret::new);
+    let target = Target::at(&arguments.common.base_url);
+    let target = target.ok_or("--base-url is no address of a server")?;
+    Ok(Target { ops: super::operators_token(), webhook, chat, ..target })
 }
 
 /// Asks whether it is meant, unless that was said before.
@@ -216,7 +182,7 @@ fn consent(arguments: &Arguments, plans: &[Plan]) -> Result<(), String> {
         return Ok(());
     }
     let faults: Vec<_> = plans.iter().map(|plan| plan.fault.as_str()).collect();
-    let what = format!("this breaks {} by {}", arguments.base_url, faults.join(", "));
+    let what = format!("this breaks {} by {}", arguments.common.base_url, faults.join(", "));
     if !std::io::stdin().is_terminal() {
         return Err(format!("{what}: nobody is there to ask, so say --yes"));
     }
@@ -237,7 +203,7 @@ fn show(plans: &[Plan]) -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "it is what was asked for")]
 fn list(arguments: &Arguments) -> ExitCode {
-    let exercised = journal::exercised(&journal::read(&arguments.out));
+    let exercised = journal::exercised(&journal::read(&arguments.common.out));
     for kind in KINDS {
         let maker = match kind.maker {
             Maker::Server => "server",

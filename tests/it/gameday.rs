@@ -1,5 +1,5 @@
-//! `sendcat gameday` against real servers: a healthy one holds, a crippled one deviates, and a fault
-//! is always taken back, by the tool or by the server.
+//! `sendcat gameday` against real servers: a healthy one holds, a crippled one deviates, and a
+//! fault is always taken back, by the tool or by the server.
 
 use std::process::{Child, Command, Output, Stdio};
 
@@ -200,13 +200,13 @@ fn a_surge_of_duplicates_has_one_effect_on_a_healthy_server() {
 
 #[test]
 fn without_replay_protection_a_server_deviates() {
-    // Its baseline has no duplicate that is told: only the surge is looked at, from the start.
+    // Without it from the start no baseline would be steady: it goes while the surge goes on.
     let stand = Stand::of(server());
     let mut plan = surge();
     plan["recoveryS"] = 1.into();
     let file = stand.plan_file(&plan);
     let mut tool = stand.command(&["--yes", "--plan", &file]).spawn().expect("it runs");
-    let stand = under_the_fault(stand, &mut tool).without("replay");
+    let _stand = under_the_fault(stand, &mut tool).without("replay");
     let ended = ended(tool.wait_with_output().unwrap());
     let found = (ended.score(), ended.code);
     assert_eq!(found, ("DEVIATED", Some(1)), "{}\n{}", ended.report, ended.said);
@@ -228,7 +228,7 @@ fn under_the_fault(stand: Stand, tool: &mut Child) -> Stand {
     use std::io::{BufRead as _, BufReader};
     let mut lines = BufReader::new(tool.stderr.take().expect("it is piped"));
     let mut line = String::new();
-    while !line.contains("Fault") {
+    while !line.contains("Fault from") {
         line.clear();
         assert!(lines.read_line(&mut line).unwrap() > 0, "it ended before its fault");
     }

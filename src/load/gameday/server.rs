@@ -46,6 +46,14 @@ pub struct Target {
     pub chat: Option<Secret>,
 }
 
+impl Target {
+    /// The server at that address, without any secret; `None` if it is no address.
+    pub fn at(base_url: &str) -> Option<Self> {
+        let base = Url::parse(base_url).ok().filter(Url::has_host)?;
+        Some(Self { base, ops: None, webhook: None, chat: None })
+    }
+}
+
 /// The board of one server.
 #[derive(Clone)]
 pub struct Board {
