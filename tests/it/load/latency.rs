@@ -50,3 +50,25 @@ async fn corrected_latencies_of_a_stalling_server_are_its_closed_form_and_a_clos
     assert!(!near(&closed.latency_ms.corrected));
     assert!(closed.latency_ms.corrected.max > 900.0, "it stood still there too");
 }
+
+/// Run by hand where oha 1.16 is on PATH: the same stalls, and both see them alike.
+#[tokio::test]
+#[ignore = "needs oha"]
+async fn oha_with_its_latency_correction_sees_the_same() {
+    let server = KnownServer::stalling(STALL, PERIOD).unwrap();
+    let flags = ["-z", "30s", "-q", "100", "-c", "200", "--latency-correction", "--no-tui"];
+    let oha = std::process::Command::new("oha")
+        .args(flags)
+        .args(["--output-format", "json", &server.url()])
+        .output()
+        .expect("oha is on PATH");
+    let seen: serde_json::Value = serde_json::from_slice(&oha.stdout).unwrap();
+    let at = |name: &str| seen["latencyPercentiles"][name].as_f64().unwrap() * 1000.0;
+    let requests = seen["statusCodeDistribution"]["200"].as_u64().unwrap();
+    let (open, lag, _) = both().await;
+    let own = &open.latency_ms.corrected;
+    for (own, oha) in [(own.p95, at("p95")), (own.p99, at("p99")), (own.p999, at("p99.9"))] {
+        assert!((own - oha).abs() <= f64::max(oha * 0.03, 10.0), "{own} {oha}, lag {lag}");
+    }
+    assert!(open.statuses()[&200].abs_diff(requests) <= 1, "{requests}");
+}
