@@ -2,9 +2,9 @@
 //! true (OPERATIONS.md §6).
 //!
 //! Reading order: [`plan`] is what is written down before, [`catalog`] every fault and the plan
-//! that ships for it, [`tally`] what is seen, [`abort`] what ends it early, [`phase`] the machine of
-//! it all; [`run`] looks and acts, by [`server`], [`traffic`], [`attack`] and [`host`]; [`verdict`]
-//! and [`journal`] are what is left.
+//! that ships for it, [`tally`] what is seen, [`abort`] what ends it early, [`phase`] the machine
+//! of it all; [`run`] looks and acts, by [`server`], [`traffic`], [`attack`] and [`host`];
+//! [`verdict`] and [`journal`] are what is left.
 
 pub mod abort;
 pub mod attack;
