@@ -2,6 +2,8 @@
 
 mod config;
 mod dashboard;
+mod drill;
+mod gate;
 mod probe;
 mod serve;
 mod snapshot;
@@ -27,12 +29,16 @@ enum Command {
     Serve(serve::Arguments),
     /// Prints every knob with its value in force.
     Config(config::Arguments),
+    /// Says whether a release may go on: probes, a drill, burn rates, the server's snapshot.
+    Gate(gate::Arguments),
     /// Asks a running server what strangers, browsers and providers would be told.
     Probe(probe::Arguments),
     /// Shows what operators see of a running server.
     Snapshot(snapshot::Arguments),
     /// Prints a dashboard for Grafana, or alert rules for Prometheus.
     Dashboard(dashboard::Arguments),
+    /// Loads a server and holds what it does against what is promised.
+    Drill(Box<drill::Arguments>),
 }
 
 /// Wrong usage, and values that no server would start with (INTERFACE.md §1).
@@ -47,9 +53,11 @@ pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Gate(arguments) => gate::run(&arguments),
         Command::Probe(arguments) => probe::run(arguments),
         Command::Snapshot(arguments) => snapshot::run(&arguments),
         Command::Dashboard(arguments) => dashboard::run(&arguments),
+        Command::Drill(arguments) => drill::run(&arguments),
     }
 }
 

@@ -151,7 +151,29 @@ const READ: &[(&Metric, Read)] = &[
         seen.put(age(since, shared.tree.clock.now()), []);
     }),
     (&catalog::LIVE_STREAMS, |shared, seen| seen.put(count(shared.tree.answers.running()), [])),
+    (&catalog::PROCESS_MEMORY, |_, seen| {
+        if let Some(kib) = of_process("VmRSS:") {
+            seen.put(kib * 1024.0, []);
+        }
+    }),
+    (&catalog::PROCESS_FILES, |_, seen| {
+        if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
+            seen.put(count(files.count()), []);
+        }
+    }),
+    (&catalog::PROCESS_THREADS, |_, seen| {
+        if let Some(threads) = of_process("Threads:") {
+            seen.put(threads, []);
+        }
+    }),
 ];
+
+/// A figure that Linux keeps of this process; none elsewhere.
+fn of_process(name: &str) -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
 
 fn limiter(shared: &Shared, seen: &mut Seen<'_>) {
     for bucket in Bucket::ALL {

@@ -31,6 +31,7 @@ pub(super) struct Patience {
 pub(super) struct Seen {
     pub(super) first_byte_us: Option<u64>,
     pub(super) gap_us: Option<u64>,
+    pub(super) bare_refusal: bool,
 }
 
 /// Sends a request for a client and reads the whole answer; `seen` also has what came before an
@@ -47,6 +48,8 @@ pub(super) async fn exchange(
         let form = call.answer;
         let response = sent(&mut connection, request(pool, call, client)).await?;
         let status = response.status().as_u16();
+        let told = response.headers().contains_key(hyper::header::RETRY_AFTER);
+        seen.bare_refusal = matches!(status, 429 | 503) && !told;
         read(response.into_body(), clock, stream_of(form, status), patience.stall, seen).await?;
         pool.put(client, connection.sender, true);
         Ok(status)

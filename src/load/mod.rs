@@ -7,10 +7,11 @@
 //! Reading order: [`plan`], [`traffic`] is what is sent, [`connections`] and [`exchange`] how,
 //! [`sample`] what came of one request, [`recorder`] the counts of all, [`live`] the view while it
 //! runs, [`generator`] the whole, [`scenarios`] the three of the drill, [`known_server`] what it is
-//! checked against.
+//! checked against, [`drill`] a run of scenarios with its gates.
 
 pub mod clock;
 pub mod connections;
+pub mod drill;
 pub mod exchange;
 pub mod generator;
 pub mod known_server;

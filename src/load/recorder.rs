@@ -28,6 +28,7 @@ pub struct Recorder {
     lag_cap: Histogram,
     first_byte: Histogram,
     gap: Histogram,
+    bare_refusals: u64,
     seconds: Vec<SecondCount>,
     samples: Vec<Sample>,
 }
@@ -81,6 +82,7 @@ impl Recorder {
             self.lag_self.record_us(sample.lag_self_us());
         }
         self.lag_cap.record_us(sample.lag_cap_us);
+        self.bare_refusals += u64::from(sample.bare_refusal);
         if let Some(first_byte_us) = sample.first_byte_us {
             self.first_byte.record_us(first_byte_us.saturating_sub(sample.due_us));
         }
@@ -124,6 +126,7 @@ impl Recorder {
         self.lag_cap.merge(&other.lag_cap);
         self.first_byte.merge(&other.first_byte);
         self.gap.merge(&other.gap);
+        self.bare_refusals += other.bare_refusals;
         let seconds = self.seconds.len().max(other.seconds.len());
         self.seconds.resize_with(seconds, SecondCount::default);
         for (own, other) in self.seconds.iter_mut().zip(other.seconds) {
@@ -178,6 +181,11 @@ impl Recorder {
     /// The longest gap between chunks of each stream.
     pub fn gap(&self) -> &Histogram {
         &self.gap
+    }
+
+    /// Refusals, 429 and 503, that did not say when to come again.
+    pub fn bare_refusals(&self) -> u64 {
+        self.bare_refusals
     }
 
     /// What the generator did against what it had planned; the rule of INVALID is there.

@@ -23,6 +23,8 @@ pub struct Sample {
     pub first_byte_us: Option<u64>,
     /// The longest gap between two chunks of a stream.
     pub gap_us: Option<u64>,
+    /// Whether it is a refusal, 429 or 503, that says not when to come again.
+    pub bare_refusal: bool,
     /// What came.
     pub result: Received,
 }

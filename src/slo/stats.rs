@@ -8,6 +8,7 @@
 mod tests;
 
 use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF as _, StudentsT};
 use statrs::function::beta::beta_reg;
 
 /// How sure a proof is: one-sided 95 % (OPERATIONS.md §5.1).
@@ -144,6 +145,23 @@ fn crossing(holds: impl Fn(f64) -> bool) -> f64 {
 pub fn quantile<T: Copy>(sorted: &[T], q: f64) -> Option<T> {
     let rank = (q.clamp(0.0, 1.0) * sorted.len() as f64 - 1e-9).ceil().max(1.0) as usize;
     sorted.get(rank.min(sorted.len()).checked_sub(1)?).copied()
+}
+
+/// The slope of the straight line through points `(x, y)` by least squares, between its two-sided
+/// 95 % bounds; `None` of fewer than three points, or of points at one `x`.
+pub fn slope(points: &[(f64, f64)]) -> Option<[f64; 3]> {
+    let n = points.len() as f64;
+    let freedom = (points.len() > 2).then_some(n - 2.0)?;
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / n;
+    let (x_mean, y_mean) = (mean(|it| it.0), mean(|it| it.1));
+    let spread = points.iter().map(|(x, _)| (x - x_mean).powi(2)).sum::<f64>();
+    let joint = points.iter().map(|(x, y)| (x - x_mean) * (y - y_mean)).sum::<f64>();
+    let slope = (spread > 0.0).then(|| joint / spread)?;
+    let error = |(x, y): &(f64, f64)| (y - y_mean - slope * (x - x_mean)).powi(2);
+    let variance = points.iter().map(error).sum::<f64>() / freedom;
+    let t = StudentsT::new(0.0, 1.0, freedom).ok()?.inverse_cdf(0.975);
+    let reach = t * (variance / spread).sqrt();
+    Some([slope - reach, slope, slope + reach])
 }
 
 /// The exact one-sided sign-flip test of paired differences (OPERATIONS.md §5.4, step 4).

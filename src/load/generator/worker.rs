@@ -144,6 +144,7 @@ impl Worker {
             end_us: sent_us,
             first_byte_us: None,
             gap_us: None,
+            bare_refusal: false,
             result: Received::Dropped,
         };
         if slot.is_some() {
@@ -167,6 +168,7 @@ impl Worker {
         sample.end_us = self.clock.now_us();
         sample.first_byte_us = seen.first_byte_us;
         sample.gap_us = seen.gap_us;
+        sample.bare_refusal = seen.bare_refusal;
         sample.result = result.map_or_else(Received::Failed, Received::Status);
     }
 

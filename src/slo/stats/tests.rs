@@ -151,3 +151,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_slope_is_that_of_the_line_and_its_bounds_are_students() {
+    let line: Vec<_> = (0..10).map(|x| (f64::from(x), 3.0 * f64::from(x) + 1.0)).collect();
+    let [low, middle, high] = slope(&line).unwrap();
+    assert!((middle - 3.0).abs() < 1e-9 && high - low < 1e-6);
+    // Worked by hand: slope 0.6, residuals' sum 2.4 over 3 degrees of freedom, t = 3.182.
+    let [low, middle, high] =
+        slope(&[(1.0, 2.0), (2.0, 4.0), (3.0, 5.0), (4.0, 4.0), (5.0, 5.0)]).unwrap();
+    assert!((middle - 0.6).abs() < 1e-9, "{middle}");
+    assert!((high - 0.6 - 3.1824 * (0.8_f64 / 10.0).sqrt()).abs() < 1e-3, "{high}");
+    assert!(low < 0.0 && high > 0.0);
+    assert_eq!(slope(&line[..2]), None);
+    assert_eq!(slope(&[(1.0, 1.0); 5]), None);
+}

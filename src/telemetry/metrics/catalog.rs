@@ -148,6 +148,12 @@ metrics! {
         "For how long nothing could be written; 0 while all is well.";
     LIVE_STREAMS = Kind::Gauge, "sendcat.streams.live", "", [],
         "Answers that are running.";
+    PROCESS_MEMORY = Kind::Gauge, "sendcat.process.resident_memory", "By", [],
+        "Memory of the process that is not paged out; absent where the system does not tell.";
+    PROCESS_FILES = Kind::Gauge, "sendcat.process.open_files", "", [],
+        "Files and connections that the process has open.";
+    PROCESS_THREADS = Kind::Gauge, "sendcat.process.threads", "", [],
+        "Threads of the process.";
     EXPORTS = Kind::Counter, "sendcat.otlp.exports", "", ["outcome"],
         "Requests to the OTLP endpoint: sent or failed.";
 }

@@ -59,3 +59,18 @@ async fn a_server_too_slow_for_the_slots_it_is_given_fails_and_the_run_is_not_in
     assert_eq!((latency.verdict, latency.total), (CheckVerdict::Fail, 800));
     assert!(latency.bad > dropped, "late ones are bad as well: {}", latency.why);
 }
+
+/// Processor time of the generator's threads alone, in whatever build the tests are; an optimised
+/// one is cheaper (benches/README.md has its figure).
+#[tokio::test]
+async fn a_thousand_requests_a_second_cost_less_than_a_third_of_a_processor() {
+    let server = KnownServer::start(
+        Arc::new(|_, _| (Duration::ZERO, Reply::Status(200))),
+        Duration::from_secs(5),
+    );
+    let plan = Plan::open(vec![StagePlan::of(4_000, 1_000.0)], 1);
+    let run = run(plan, &server.unwrap().url()).await;
+    let share = run.cpu.expect("Linux tells").as_secs_f64() / 4.0;
+    println!("{:.1} % of one processor at 1000 rps", share * 100.0);
+    assert!(share < 0.3, "{share}");
+}
