@@ -2,14 +2,15 @@
 //! commits together what waits together, with every guard on and its workers working off what came.
 //!
 //! Floor: the least that could say yes as honestly. A handler of the same framework on as many
-//! threads checks the signature, parses, and appends to a file in the same kind of directory. Twice:
-//! *alone*, where each append and its fdatasync have the file to themselves, and *joined*, where as
-//! many threads as there are requests sync at once and the kernel makes one of what it can.
+//! threads checks the signature, parses, and appends to a file in the same kind of directory.
+//! Twice: *alone*, where each append and its fdatasync have the file to themselves, and *joined*,
+//! where as many threads as there are requests sync at once and the kernel makes one of what it
+//! can.
 //!
 //! Beside criterion's figures this prints all rates, measured in turn in one run, their ratios, and
-//! what one fdatasync takes: on the disk that `TMPDIR` is on, and again with [`SLOWER`] more to each
-//! wait for it, theirs and ours, for a disk of one's own syncs in 1 to 10 ms (PERFORMANCE.md §2) and
-//! a virtual one often in a tenth of that.
+//! what one fdatasync takes: on the disk that `TMPDIR` is on, and again with [`SLOWER`] more to
+//! each wait for it, theirs and ours, for a disk of one's own syncs in 1 to 10 ms and a virtual one
+//! often in a tenth of that (PERFORMANCE.md §3).
 
 #[path = "support/serving.rs"]
 mod serving;

@@ -76,10 +76,10 @@ pub(super) struct Arguments {
 pub(super) struct Caller {
     /// A user's token.
     #[arg(long, hide = true, env = "RELIABILITY_AUTH_TOKEN", hide_env_values = true)]
-    auth_token: Option<String>,
+    pub(super) auth_token: Option<String>,
     /// A thread of the user's.
     #[arg(long, hide = true, env = "RELIABILITY_THREAD_ID", hide_env_values = true)]
-    thread_id: Option<String>,
+    pub(super) thread_id: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

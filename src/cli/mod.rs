@@ -5,6 +5,7 @@ mod config;
 mod dashboard;
 mod drill;
 mod gameday;
+mod gate;
 mod probe;
 mod serve;
 mod snapshot;
@@ -36,6 +37,8 @@ enum Command {
     Probe(probe::Arguments),
     /// Loads a server and holds what it does against what is promised.
     Drill(Box<drill::Arguments>),
+    /// Says whether a release may go on: probes, a drill, burn rates, the server's snapshot.
+    Gate(gate::Arguments),
     /// Says whether a candidate may replace the server in service, side by side.
     Canary(Box<canary::Arguments>),
     /// Breaks something on purpose, and says whether what was expected came true.
@@ -59,6 +62,7 @@ pub fn run() -> ExitCode {
         Command::Snapshot(arguments) => snapshot::run(&arguments),
         Command::Probe(arguments) => probe::run(arguments),
         Command::Drill(arguments) => drill::run(&arguments),
+        Command::Gate(arguments) => gate::run(&arguments),
         Command::Canary(arguments) => canary::run(*arguments),
         Command::Gameday(arguments) => gameday::run(&arguments),
         Command::Dashboard(arguments) => dashboard::run(arguments),

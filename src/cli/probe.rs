@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use serde_json::Value;
 
+use super::drill::Caller;
 use super::tool::{Common, Found, Tool};
 use crate::config::{Secret, Source};
 use crate::load::probes::{Plan, Probe, Prober, Rounds, Secrets, Unreachable};
@@ -37,15 +38,6 @@ pub(super) struct Arguments {
     watch: bool,
     #[command(flatten)]
     caller: Caller,
-}
-
-/// By whom the chat probe chats; the log's names.
-#[derive(Clone, Debug, clap::Args)]
-pub(super) struct Caller {
-    #[arg(long, hide = true, env = "RELIABILITY_AUTH_TOKEN", hide_env_values = true)]
-    auth_token: Option<String>,
-    #[arg(long, hide = true, env = "RELIABILITY_THREAD_ID")]
-    thread_id: Option<String>,
 }
 
 pub(super) fn run(arguments: Arguments) -> ExitCode {

@@ -30,6 +30,7 @@ mod fault_leases;
 mod faults;
 mod flood;
 mod gameday;
+mod gate_command;
 mod gmail_push;
 mod gmail_push_forms;
 mod gmail_push_tokens;

@@ -56,7 +56,7 @@ pub fn counted(report: &Report, profile: &str, slo: &SloBaseline, slo_hash: &str
 }
 
 /// Every promised indicator with its budget and what was counted of it.
-fn indicators(slo: &ScenarioSlo, tally: &Tally) -> Vec<(&'static str, f64, Share)> {
+pub fn indicators(slo: &ScenarioSlo, tally: &Tally) -> Vec<(&'static str, f64, Share)> {
     let budgets = budgets(slo);
     let of = |sli: &str| match sli {
         "latency" => tally.latency,
