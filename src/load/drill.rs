@@ -81,7 +81,8 @@ pub struct Drilled {
     pub beside: Vec<Circumstance>,
     /// A sentence for each of these.
     pub reasons: Vec<String>,
-    /// Of the generator: its own lag, waits for slots, gaps of streams, processor time; by scenario.
+    /// Of the generator: its own lag, waits for slots, gaps of streams, processor time; by
+    /// scenario.
     pub generator: serde_json::Map<String, Value>,
 }
 
