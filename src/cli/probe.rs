@@ -24,7 +24,8 @@ pub(super) struct Arguments {
         value_parser = PossibleValuesParser::new(Probe::ALL.iter().map(|probe| probe.id())))]
     only: Vec<String>,
     /// Rounds of all of them.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value = "1",
+        value_parser = clap::value_parser!(u64).range(1..))]
     repeat: u64,
     /// From the start of one round to the start of the next.
     #[arg(long, value_name = "D", default_value = "30s",
