@@ -18,7 +18,7 @@
 //! let run = generator.run().await?;
 //! run.arms[0].scenario("whatsapp_webhook", run.model);  // as a report keeps it
 //! run.arms[0].schedule(Some(1500)).invalid();           // why it says nothing of the server
-//! run.arms[1].samples();                  // each arrival, with Plan { samples: Samples::Kept, .. }
+//! run.arms[1].samples();  // each arrival, with Plan { samples: Samples::Kept, .. }
 //! ```
 
 mod worker;

@@ -9,6 +9,7 @@
 //! runs, [`generator`] the whole, [`scenarios`] the three of the drill, [`known_server`] what it is
 //! checked against. [`canary`] drives two servers side by side.
 
+pub mod arms;
 pub mod canary;
 pub mod clock;
 pub mod connections;
