@@ -11,6 +11,7 @@
 //! server what a stranger, a browser and a provider would be told, [`gameday`] breaks one thing of
 //! it on purpose, [`drill`] is a run of scenarios with its gates.
 
+pub mod arms;
 pub mod canary;
 pub mod clock;
 pub mod connections;

@@ -76,7 +76,7 @@ fn one_in_a_hundred(number: u64) -> bool {
 fn two_identical_servers_pass_and_the_report_says_what_would_have_been_caught() {
     let (control, candidate) = (Setup::sandbox().start(), Setup::sandbox().start());
     let urls = ["--control-url", control.url(), "--candidate-url", candidate.url()];
-    let (code, report) = run(&[&urls[..], &["--rate", "400"]].concat());
+    let (code, report) = run(&[&urls[..], &["--rate", "250"]].concat());
     assert_eq!((code, &report["verdict"]), (0, &Value::from("PASS")), "{:?}", reasons(&report));
     let details = &report["details"];
     let caught = details["wouldHaveCaught"][0].as_str().unwrap();

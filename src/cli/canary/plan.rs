@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Url;
-
 use super::{Arguments, Profile};
 use crate::config::Secret;
+use crate::load::arms;
 use crate::load::canary::{Asked, Comparison};
-use crate::load::scenarios::{self, CHAT, Chat, GMAIL, WHATSAPP, Webhook};
+use crate::load::scenarios::{self, CHAT, GMAIL, WHATSAPP, Webhook};
+use crate::load::target::Address;
 use crate::load::traffic::{Target, Traffic};
 use crate::slo::canary::Look;
 use crate::slo::policy::{CanaryPolicy, SloBaseline};
 
 /// Both servers: control, then candidate.
 pub(super) struct Arms {
-    urls: [Url; 2],
+    urls: [String; 2],
     targets: [Target; 2],
     /// Without user, password and path.
     pub(super) shown: [String; 2],
@@ -25,9 +25,8 @@ impl Arms {
     pub(super) fn of(addresses: [&String; 2]) -> Result<Self, String> {
         let read = |address: &String| {
             let target = Target::parse(address).map_err(|error| error.to_string())?;
-            let url = Url::parse(address).map_err(|error| error.to_string())?;
-            let shown = url.origin().ascii_serialization();
-            Ok::<_, String>((url, target, shown))
+            let shown = Address::parse(address).ok_or("no address of a server")?.origin();
+            Ok::<_, String>((address.clone(), target, shown))
         };
         let (control, candidate) = (read(addresses[0])?, read(addresses[1])?);
         Ok(Self {
@@ -118,7 +117,7 @@ impl Prepared {
         timeout: Duration,
     ) -> Result<Comparison, String> {
         for (name, url) in ["control", "candidate"].into_iter().zip(&arms.urls) {
-            ready(url, timeout).await.map_err(|why| format!("the {name} {why}"))?;
+            arms::ready(url, timeout).await.map_err(|why| format!("the {name} {why}"))?;
         }
         let mut asked = Vec::new();
         let samples = self.looks.last().map_or(0, |look| look.samples);
@@ -146,29 +145,15 @@ impl Prepared {
     }
 }
 
-/// Whether a server says that it is ready.
-async fn ready(url: &Url, timeout: Duration) -> Result<(), String> {
-    let client = reqwest::Client::builder().no_proxy().timeout(timeout).build();
-    let client = client.map_err(|error| error.to_string())?;
-    let url = url.join("/readyz").map_err(|error| error.to_string())?;
-    match client.get(url).send().await {
-        Ok(answer) if answer.status().is_success() => Ok(()),
-        Ok(answer) => Err(format!("is not ready: {}", answer.status())),
-        Err(error) => Err(format!("cannot be reached: {}", error.without_url())),
-    }
-}
-
 async fn chat(
-    url: &Url,
+    address: &str,
     chats: u64,
     seed: u64,
     timeout: Duration,
 ) -> Result<Arc<dyn Traffic>, String> {
     let source = crate::cli::source().ok();
     let text = |name: &str| source.as_ref().and_then(|source| source.text(name));
-    let chat = match text("RELIABILITY_AUTH_TOKEN") {
-        Some(token) => Chat::as_user(&Secret::new(token), text("RELIABILITY_THREAD_ID"), seed),
-        None => Chat::anonymous(url, chats, seed, timeout).await,
-    };
-    chat.map(Chat::shared).map_err(|error| error.to_string())
+    let user = text("RELIABILITY_AUTH_TOKEN").map(Secret::new);
+    let user = user.map(|token| (token, text("RELIABILITY_THREAD_ID")));
+    arms::chats(address, user, chats, (seed, timeout)).await
 }
