@@ -2,6 +2,7 @@
 
 mod config;
 mod dashboard;
+mod lint;
 mod serve;
 mod snapshot;
 mod tool;
