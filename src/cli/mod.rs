@@ -6,6 +6,7 @@ mod dashboard;
 mod drill;
 mod gameday;
 mod gate;
+mod lint;
 mod probe;
 mod serve;
 mod snapshot;

@@ -85,7 +85,8 @@ impl Chart {
                     @let value = scale.top / 4.0 * f64::from(step);
                     @let y = scale.y(value);
                     line class="grid" x1=(LEFT) x2=(end) y1=(r(y)) y2=(r(y)) {}
-                    text class="word end" x=(LEFT - 5.0) y=(r(y + 4.0)) { (number(value.round_to())) }
+                    @let word = number(value.round_to());
+                    text class="word end" x=(LEFT - 5.0) y=(r(y + 4.0)) { (word) }
                 }
                 @for (x, word) in self.ticks.iter().filter(|(x, _)| *x <= scale.x.1) {
                     text class="word mid" x=(r(scale.x(*x))) y=(base + 15.0) { (word) }
@@ -213,7 +214,10 @@ pub(super) fn spark(title: &str, values: &[f64], marks: &[usize], limit: f64) ->
             title { (title) }
             desc { "Oldest left; the dashed line is the limit, an upright one a deploy." }
             line class="limit" x1="0" x2="120" y1=(r(y(limit))) y2=(r(y(limit))) {}
-            @for mark in marks { line class="mark" x1=(r(x(*mark))) x2=(r(x(*mark))) y1="2" y2="30" {} }
+            @for mark in marks {
+                @let x = r(x(*mark));
+                line class="mark" x1=(x) x2=(x) y1="2" y2="30" {}
+            }
             path class="line c0" d=(line) {}
             @if let Some(last) = values.last() {
                 circle class="dot" cx=(r(x(values.len() - 1))) cy=(r(y(*last))) r="2.5" {}

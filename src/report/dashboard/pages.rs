@@ -73,7 +73,11 @@ pub fn html(dashboard: &Dashboard) -> String {
         @if !dashboard.skipped.is_empty() {
             section {
                 h2 { "Files that are no reports" }
-                ul { @for file in &dashboard.skipped { li { code { (file.file) } ": " (file.why) } } }
+                ul {
+                    @for file in &dashboard.skipped {
+                        li { code { (file.file) } ": " (file.why) }
+                    }
+                }
             }
         }
     };
@@ -134,7 +138,8 @@ fn tile(row: &Objective) -> Markup {
                 dt { "observed" } dd { (observed(row)) }
                 dt { "budget left" } dd { (left(row)) }
                 dt { "burn, newest" } dd { (burn(&row.short)) " of " (row.short.limit) }
-                dt { "burn, " (row.reports) " reports" } dd { (burn(&row.long)) " of " (row.long.limit) }
+                dt { "burn, " (row.reports) " reports" }
+                dd { (burn(&row.long)) " of " (row.long.limit) }
                 dt { "newest" } dd { (row.newest.as_deref().unwrap_or("never")) }
                 dt { "owner" } dd { (row.owner.team) " " (row.owner.contact) }
                 dt { "runbook" } dd { (row.runbook.as_deref().unwrap_or("–")) }

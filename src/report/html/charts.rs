@@ -38,7 +38,8 @@ pub(super) fn overlaid(scenarios: &[Scenario]) -> Markup {
     let names = scenarios.iter().filter_map(|each| each.id.strip_suffix("@control"));
     html! {
         @for name in names {
-            @if let (Some(control), Some(candidate)) = (arm(name, "control"), arm(name, "candidate")) {
+            @let both = arm(name, "control").zip(arm(name, "candidate"));
+            @if let Some((control, candidate)) = both {
                 section {
                     h2 { code { (name) } " both arms" }
                     (spectrum(

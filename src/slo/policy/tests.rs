@@ -182,11 +182,14 @@ fn a_rule_that_can_never_win_and_a_page_that_is_not_there_are_named() {
     assert!(findings::<Owners>(&text)[0].contains("always wins"));
     let runbook = "# Runbook\n## Chat\n## Gmail\n## WhatsApp\n### Circuit open\n## Replay surge\n\
                    ## Bulkhead saturation\n## Rate-limit spike\n";
-    let missing = Owners::built_in().without_page("RUNBOOK.md", runbook);
+    let mut owners = Owners::built_in();
+    let kept = ["route:/api/chat", "circuit:*", "jobs:*"];
+    owners.rules.retain(|rule| kept.contains(&rule.r#match.as_str()));
+    let missing = owners.without_page("RUNBOOK.md", runbook);
     assert_eq!(missing.len(), 1);
     assert_eq!(
         (missing[0].path.as_str(), missing[0].what.as_str()),
-        ("rules[7].runbook", "RUNBOOK.md has no section #tool-queue",)
+        ("rules[2].runbook", "RUNBOOK.md has no section #tool-queue",)
     );
 }
 
