@@ -316,7 +316,8 @@ impl FromStr for ScheduledFault {
             "disk_full" => FaultKind::DiskFull,
             "hang" | "deaf" | "disk_slow" => {
                 let millis = span.strip_suffix("ms").unwrap_or(span).parse();
-                let millis = millis.map_err(|_| wrong("it needs its milliseconds"))?;
+                let millis =
+                    millis.map_err(|_| wrong(&format!("a {kind} needs its milliseconds")))?;
                 let span = Duration::from_millis(millis);
                 match kind {
                     "hang" => FaultKind::Hang(span),

@@ -92,7 +92,7 @@ fn page(arguments: Arguments) -> Result<ExitCode, ExitCode> {
 
 /// Every file of a folder that may be a report; what cannot be read is named. A folder that is not
 /// there has none.
-fn reports(folder: &Path) -> Read {
+pub(super) fn reports(folder: &Path) -> Read {
     let mut read = Read::default();
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<_> = entries

@@ -64,9 +64,10 @@ async fn gated(arguments: &Arguments) -> Result<ExitCode, ExitCode> {
     if arguments.lint || arguments.common.dry_run {
         say(&format!("sound: {}, {}, {}", GatePolicy::FILE, SloBaseline::FILE, Owners::FILE));
         lint::never_paged(&files.slo).iter().for_each(|note| say(note));
-        if !arguments.lint {
-            say(&format!("would probe, drill at {profile}, and judge burn and snapshot"));
+        if arguments.lint {
+            return owned(&tool, arguments, &files.owners);
         }
+        say(&format!("would probe, drill at {profile}, and judge burn and snapshot"));
         return Ok(ExitCode::SUCCESS);
     }
     tool.set_profile(&profile);
@@ -103,6 +104,27 @@ fn validated(tool: &Tool, arguments: &Arguments) -> Result<Files, ExitCode> {
     let (_, promised) = text((slo_file, SloBaseline::FILE, SloBaseline::BUILT_IN));
     let slo_hash = crate::contract::signature::digest(promised.as_bytes());
     Ok(Files { policy: gate, slo, slo_hash, owners })
+}
+
+/// Whether every route and every check has an owner and a page, and when the last game day was.
+///
+/// # Errors
+/// Exit code 2, every finding said.
+fn owned(tool: &Tool, arguments: &Arguments, owners: &Owners) -> Result<ExitCode, ExitCode> {
+    let checks = Probe::ALL.iter().map(|probe| format!("check:probe.{}", probe.id()));
+    let checks: Vec<_> = checks.collect();
+    let reports = super::dashboard::reports(arguments.reports.as_ref().unwrap_or(&tool.common.out));
+    let checks = checks.iter().map(String::as_str);
+    let linted = super::lint::lint(owners, checks, &reports.reports, clock::wall());
+    linted.warnings.iter().for_each(|warning| say(warning));
+    if linted.problems.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let file = (arguments.owners.as_deref(), Owners::FILE, Owners::BUILT_IN);
+    let (name, text) = evidence::text(tool, file);
+    let findings = policy::located(&name, &text, linted.problems);
+    findings.iter().for_each(|finding| say(&finding.to_string()));
+    Err(ExitCode::from(super::EXIT_USAGE))
 }
 
 async fn stepped(

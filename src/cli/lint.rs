@@ -1,5 +1,4 @@
 //! Nothing that can fail is without an owner and a page that says what to do (OPERATIONS.md §1.6).
-#![cfg_attr(not(test), allow(dead_code, reason = "`sendcat gate --lint` asks it"))]
 
 use std::time::Duration;
 

@@ -3,7 +3,6 @@
 //!
 //! A tool is `Tool::begin`, its own work, `tool.end(found)`. Under `--format json` the report alone
 //! is on standard output; everything else is on standard error.
-#![allow(dead_code, reason = "each tool uses its own part of it")]
 
 pub(super) mod common;
 mod explained;
@@ -126,11 +125,6 @@ impl Tool {
         let (policy, input) = inputs::policy(path).map_err(|findings| misused(&findings))?;
         self.record(input);
         Ok(policy)
-    }
-
-    /// Records a further file that this run is judged by, such as a game day's plan.
-    pub(super) fn input(&self, path: &str, bytes: &[u8]) {
-        self.record(inputs::input(path, bytes));
     }
 
     fn record(&self, input: Input) {

@@ -258,6 +258,12 @@ pub(crate) const ROOMS: &[Room] = &[
         ],
     },
     Room {
+        folder: "src/report/",
+        rooms: &["report", "slo"],
+        ours: &[],
+        packages: &["comfy_table", "humantime", "maud", "quick_junit", "serde", "serde_json"],
+    },
+    Room {
         folder: "src/sandbox/",
         rooms: &["sandbox", "contract"],
         ours: &[],

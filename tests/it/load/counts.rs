@@ -141,6 +141,8 @@ async fn a_cancelled_run_ends_at_once_and_counts_what_it_sent() {
     let run = running.await.unwrap().unwrap();
     let scenario = run.arms[0].scenario("cancelled", run.model);
     assert!(!run.whole && scenario.conserves());
-    assert_eq!(scenario.statuses()[&200], scenario.stages[0].planned);
-    assert!((20..1_000).contains(&scenario.stages[0].planned), "{:?}", scenario.stages);
+    let stage = &scenario.stages[0];
+    assert_eq!(scenario.statuses(), BTreeMap::from([(200, stage.started)]), "{stage:?}");
+    // What was due and could not go out on a busy machine is counted as dropped, not as sent.
+    assert!(stage.started >= 20 && stage.planned < 50_000, "{stage:?}");
 }
