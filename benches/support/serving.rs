@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every bench uses a part of it")]
 
+mod stalled;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -154,6 +156,7 @@ fn process(provider: &str, data: &TempDir, more: &[(&str, &str)]) -> (Child, Str
         .env("SENDCAT_BIND", "127.0.0.1:0")
         .env("SENDCAT_DATA_DIR", data.path())
         .env("OPENROUTER_BASE_URL", provider)
+        .env("WHATSAPP_GRAPH_BASE_URL", provider.replace("/openrouter/api/v1", "/graph"))
         .env("OPENROUTER_API_KEY", "key")
         .env("SESSION_SECRET", "a secret of this bench")
         .env("RATE_LIMIT_CHAT_STREAM_MAX", MANY)

@@ -18,6 +18,9 @@ use crate::observe::{Era, Status};
 /// Jobs that share one fsync: past 128 the wait grows faster than the rate.
 const GROUP: usize = 128;
 
+/// From how many bytes on what is gathered is handed over: the store keeps it in memory twice.
+const GATHERED_BYTES: usize = 256 << 10;
+
 /// The shortest time between two attempts to open the store.
 const REOPEN_AFTER: Duration = Duration::from_millis(200);
 
@@ -103,6 +106,7 @@ impl Writer {
         let mut writers: Vec<(Arc<str>, u64)> = Vec::new();
         let mut loads = Vec::new();
         let mut saves = Vec::new();
+        let mut gathered = Gathered::default();
         let mut failure = self.ready().err();
         for job in group {
             match job {
@@ -113,25 +117,23 @@ impl Writer {
                     }
                     writers.push((append.machine, append.incarnation));
                     waiting.push(done);
-                    if failure.is_none() && append.commit != Commit::default() {
-                        failure = self.apply(&append.commit).err();
-                    }
+                    failure = failure.or_else(|| self.gather(&mut gathered, append.commit).err());
                 }
                 Job::Transact(run) => {
-                    let ran = self.transact(run, failure.is_none());
-                    match ran {
+                    // Its rules read what came before it.
+                    failure = failure.or_else(|| self.apply(&mut gathered).err());
+                    match self.transact(run, failure.is_none()) {
                         Ok(Transaction { writes, done }) => {
                             waiting.push(done);
                             let commit = Commit { change: None, writes };
-                            if failure.is_none() && commit != Commit::default() {
-                                failure = self.apply(&commit).err();
-                            }
+                            failure = failure.or_else(|| self.gather(&mut gathered, commit).err());
                         }
                         Err(unreadable) => failure = failure.or(unreadable),
                     }
                 }
                 Job::Save(snapshot) => {
                     saves.push(Arc::clone(&snapshot.failed));
+                    failure = failure.or_else(|| self.apply(&mut gathered).err());
                     if failure.is_none() {
                         failure = self.save(snapshot).err();
                     }
@@ -140,6 +142,7 @@ impl Writer {
                 Job::Probe => self.unsynced = true,
             }
         }
+        failure = failure.or_else(|| self.apply(&mut gathered).err());
         let synced = if failure.is_none() { self.sync() } else { Ok(false) };
         let (wrote, failure) = (*synced.as_ref().unwrap_or(&false), failure.or(synced.err()));
         self.note(waiting.len(), wrote, failure.as_ref());
@@ -172,11 +175,26 @@ impl Writer {
         })
     }
 
-    fn apply(&mut self, commit: &Commit) -> Result<(), StoreError> {
+    /// Puts a commit, if it holds anything, to those that the store is given together.
+    fn gather(&mut self, gathered: &mut Gathered, commit: Commit) -> Result<(), StoreError> {
+        if commit == Commit::default() {
+            return Ok(());
+        }
+        let values = commit.writes.iter().filter_map(|write| write.value.as_ref());
+        gathered.bytes += values.map(Vec::len).sum::<usize>();
+        gathered.commits.push(commit);
+        if gathered.bytes >= GATHERED_BYTES { self.apply(gathered) } else { Ok(()) }
+    }
+
+    fn apply(&mut self, gathered: &mut Gathered) -> Result<(), StoreError> {
+        let Gathered { commits, .. } = std::mem::take(gathered);
+        if commits.is_empty() {
+            return Ok(());
+        }
         self.has_room()?;
         let store = self.store.as_mut().ok_or_else(not_open)?;
         self.unsynced = true;
-        store.apply(std::slice::from_ref(commit)).map(|_| ())
+        store.apply(&commits).map(|_| ())
     }
 
     /// Whether a fault makes the disk full.
@@ -325,6 +343,13 @@ impl Writer {
             }
         }
     }
+}
+
+/// Commits that the store is given in one: one by one, each costs a write of its own.
+#[derive(Default)]
+struct Gathered {
+    commits: Vec<Commit>,
+    bytes: usize,
 }
 
 fn not_open() -> StoreError {

@@ -37,15 +37,17 @@ async fn accept_all(tree: &Tree, numbers: std::ops::Range<u64>) {
 }
 
 #[test]
-fn commits_that_wait_together_share_one_sync() {
+fn commits_that_wait_together_share_one_write_and_one_sync() {
     in_virtual_time(|| async {
         let disk = Disk::default();
         let tree = tree_without_workers(&disk).await;
         let before = (disk.syncs(), tree.journal.state().commits);
+        let applied = disk.applied();
         let accepted = join_all((0..50).map(|number| accept(&tree, number))).await;
         assert!(accepted.iter().all(|answer| *answer == Ok(Enqueued::Queued)));
         assert_eq!(tree.journal.state().commits - before.1, 50);
         assert_eq!(disk.syncs() - before.0, 1);
+        assert_eq!(disk.applied() - applied, 1);
     });
 }
 

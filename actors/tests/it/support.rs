@@ -47,12 +47,18 @@ pub(crate) struct Disk {
 #[derive(Default)]
 pub(crate) struct Counts {
     opens: AtomicU64,
+    applied: AtomicU64,
     syncs: AtomicU64,
 }
 
 impl Disk {
     pub(crate) fn syncs(&self) -> u64 {
         self.counts.syncs.load(Ordering::SeqCst)
+    }
+
+    /// How often commits were handed over, one or many at a time.
+    pub(crate) fn applied(&self) -> u64 {
+        self.counts.applied.load(Ordering::SeqCst)
     }
 
     pub(crate) fn opens(&self) -> u64 {
@@ -90,6 +96,7 @@ struct CountingStore {
 
 impl Store for CountingStore {
     fn apply(&mut self, commits: &[Commit]) -> Result<u64, StoreError> {
+        self.counts.applied.fetch_add(1, Ordering::SeqCst);
         self.inner.apply(commits)
     }
     fn sync(&mut self) -> Result<(), StoreError> {

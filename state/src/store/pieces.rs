@@ -17,6 +17,8 @@ const PIECE_BYTES: usize = 4000;
 
 /// What stands before the first piece: how many follow, and which write made them.
 const HEADER_BYTES: usize = 8;
+/// How much of a value its first piece holds.
+const FIRST_BYTES: usize = PIECE_BYTES - HEADER_BYTES;
 
 /// Reads that may be disturbed by a writer before one asks it to wait.
 const UNDISTURBED_ATTEMPTS: usize = 3;
@@ -37,6 +39,17 @@ impl Turnstile {
         let applied = tree.apply_batch(batch);
         self.batches.fetch_add(1, Ordering::SeqCst);
         applied
+    }
+
+    /// Puts one value. What is one piece, and was, needs no batch, which costs a write of its own.
+    pub(super) fn put(&self, tree: &Tree, key: &[u8], value: &[u8]) -> Result<(), sled::Error> {
+        let (stamp, pieces) = tree.get(key)?.as_deref().map_or((0, 0), header_of);
+        if pieces == 0 && value.len() <= FIRST_BYTES {
+            return tree.insert(key, first_piece(stamp.wrapping_add(1), 0, value)).map(drop);
+        }
+        let mut batch = Batch::default();
+        put(tree, &mut batch, key, value)?;
+        self.apply(tree, batch)
     }
 
     /// The whole value under `key`, as one write left it.
@@ -86,16 +99,19 @@ pub(super) fn put(
         batch.remove(piece_key(key, old_stamp, index));
     }
     let stamp = old_stamp.wrapping_add(1);
-    let split = value.len().min(PIECE_BYTES - HEADER_BYTES);
+    let split = value.len().min(FIRST_BYTES);
     let (first, rest) = value.split_at(split);
     let mut pieces = 0_u32;
     for piece in rest.chunks(PIECE_BYTES) {
         batch.insert(piece_key(key, stamp, pieces), piece);
         pieces += 1;
     }
-    let first = [stamp.to_be_bytes().as_slice(), &pieces.to_be_bytes(), first].concat();
-    batch.insert(key, first);
+    batch.insert(key, first_piece(stamp, pieces, first));
     Ok(())
+}
+
+fn first_piece(stamp: u32, pieces: u32, value: &[u8]) -> Vec<u8> {
+    [stamp.to_be_bytes().as_slice(), &pieces.to_be_bytes(), value].concat()
 }
 
 pub(super) fn remove(tree: &Tree, batch: &mut Batch, key: &[u8]) -> Result<(), sled::Error> {

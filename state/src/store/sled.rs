@@ -9,6 +9,7 @@
 //! All of it is one tree, for only a batch on one tree is atomic. Keys begin with a letter:
 //! `j` journal, `s` snapshot, `r` record (table number, key), `p` further piece of one of these.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -74,30 +75,31 @@ impl Drop for SledStore {
 }
 
 impl Store for SledStore {
+    // One batch for all: sled closes its buffer, writes it and starts another for each.
     fn apply(&mut self, commits: &[Commit]) -> Result<u64, StoreError> {
         let mut seq = self.seq;
+        // A key named twice is written once, or the first write's pieces would stay.
+        let mut last: BTreeMap<Vec<u8>, Option<Cow<'_, [u8]>>> = BTreeMap::new();
         for commit in commits {
-            let mut batch = Batch::default();
-            let change = commit.change.as_ref().map(encode_change).transpose()?;
-            self.with(|tree| {
-                if let Some(change) = &change {
-                    seq += 1;
-                    put(tree, &mut batch, &journal_key(seq), change)?;
-                }
-                // A key named twice is written once, or the first write's pieces would stay.
-                let writes = commit.writes.iter();
-                let last: BTreeMap<_, _> = writes
-                    .map(|write| (record_key(write.table, &write.key), write.value.as_deref()))
-                    .collect();
-                for (key, value) in last {
-                    match value {
-                        Some(value) => put(tree, &mut batch, &key, value)?,
-                        None => remove(tree, &mut batch, &key)?,
-                    }
-                }
-                self.turnstile.apply(tree, batch)
-            })?;
+            if let Some(change) = &commit.change {
+                seq += 1;
+                last.insert(journal_key(seq), Some(encode_change(change)?.into()));
+            }
+            for write in &commit.writes {
+                let value = write.value.as_deref().map(Cow::Borrowed);
+                last.insert(record_key(write.table, &write.key), value);
+            }
         }
+        self.with(|tree| {
+            let mut batch = Batch::default();
+            for (key, value) in &last {
+                match value {
+                    Some(value) => put(tree, &mut batch, key, value)?,
+                    None => remove(tree, &mut batch, key)?,
+                }
+            }
+            self.turnstile.apply(tree, batch)
+        })?;
         self.seq = seq;
         Ok(seq)
     }
@@ -155,11 +157,7 @@ impl Store for SledStore {
     }
 
     fn put_snapshot(&mut self, name: &str, sealed: &[u8]) -> Result<(), StoreError> {
-        self.with(|tree| {
-            let mut batch = Batch::default();
-            put(tree, &mut batch, &snapshot_key(name), sealed)?;
-            self.turnstile.apply(tree, batch)
-        })
+        self.with(|tree| self.turnstile.put(tree, &snapshot_key(name), sealed))
     }
 
     fn snapshot(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
