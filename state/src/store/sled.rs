@@ -1,10 +1,11 @@
 //! A store on disk, by sled 0.34.
 //!
-//! Three facts of that engine shape this file. Its flush does not fsync on Linux, so `sync` also
+//! Four facts of that engine shape this file. Its flush does not fsync on Linux, so `sync` also
 //! syncs the data file itself. Values over 4 KiB grow pages that it moves into files which nothing
-//! syncs, so longer values are kept in pieces (`pieces.rs`). And a second open of the
-//! same files fails while any handle of the first lives, so readers borrow the tree and never keep
-//! it.
+//! syncs, so longer values are kept in pieces (`pieces.rs`). A batch costs a write and a hop to a
+//! thread of its own, for its guard closes the log's buffer before and after it, so what is applied
+//! together is one batch. And a second open of the same files fails while any handle of the first
+//! lives, so readers borrow the tree and never keep it.
 //!
 //! All of it is one tree, for only a batch on one tree is atomic. Keys begin with a letter:
 //! `j` journal, `s` snapshot, `r` record (table number, key), `p` further piece of one of these.
