@@ -227,6 +227,9 @@ pub struct Scenario {
 pub struct Stage {
     /// Requests a second, as planned.
     pub rate: f64,
+    /// Quiet after its last arrival, milliseconds.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub pause_after_ms: u64,
     /// Arrivals of the schedule.
     pub planned: u64,
     /// Arrivals that were sent.
@@ -389,6 +392,10 @@ impl Report {
         let named = |input: &&Input| input.path.rsplit(['/', '\\']).next() == Some(file);
         self.inputs.iter().find(named).map(|input| input.sha256.as_str())
     }
+}
+
+fn is_nothing(count: &u64) -> bool {
+    *count == 0
 }
 
 fn moment(text: &str) -> Option<Duration> {
