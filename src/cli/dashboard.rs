@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::UNIX_EPOCH;
 
-use super::tool::{Common, Format, Tool, files};
+use super::tool::{Common, Format, Found, Tool, files};
+use crate::load::gameday::journal;
 use crate::report::dashboard::{self, Dashboard, Policies, Read};
+use crate::report::{junit, prometheus};
 use crate::slo::policy::{GatePolicy, Owners, Policy as _, SloBaseline};
-use crate::slo::report::Kind;
+use crate::slo::report::{Kind, Report};
+use crate::slo::verdict::RunVerdict;
 use crate::telemetry::alerts;
 
 /// The most bytes of one report: an hour of soak has less.
 const MAX_BYTES: u64 = 64 << 20;
-
-/// Stale or missing data under `--strict` (OPERATIONS.md §3).
-const EXIT_INCONCLUSIVE: u8 = 3;
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]
@@ -61,7 +61,15 @@ fn page(arguments: Arguments) -> Result<ExitCode, ExitCode> {
     gate.burn_rate.lookback_reports = usize::from(max_reports);
     let owners: Owners = tool.policy(Owners::FILE)?;
     let read = reports(&tool.common.out);
-    let policies = Policies { slo: &slo, gate: &gate, owners: &owners };
+    let exercised = journal::exercised(&journal::read(&tool.common.out));
+    let slo_hash = tool.input_hash(SloBaseline::FILE);
+    let policies = Policies {
+        slo: &slo,
+        slo_hash: &slo_hash,
+        gate: &gate,
+        owners: &owners,
+        exercised: &exercised,
+    };
     let now = tool.now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let found = Dashboard::of(&read, policies, usize::from(max_reports), now);
     let json = serde_json::to_string_pretty(&found).expect("it always encodes") + "\n";
@@ -81,13 +89,25 @@ fn page(arguments: Arguments) -> Result<ExitCode, ExitCode> {
             eprintln!("wrote {}", path.display());
         }
     }
+    let report = told(&tool, &found);
     match tool.common.format {
         Format::Json => print!("{json}"),
         Format::Md => print!("{}", dashboard::markdown(&found)),
-        Format::Human | Format::Junit | Format::Prom => print!("{}", dashboard::human(&found)),
+        Format::Human => print!("{}", dashboard::human(&found)),
+        Format::Junit => print!("{}", junit::text(&report)),
+        Format::Prom => print!("{}", prometheus::text(&report)),
     }
-    let incomplete = tool.common.strict && found.is_incomplete();
-    Ok(if incomplete { ExitCode::from(EXIT_INCONCLUSIVE) } else { ExitCode::SUCCESS })
+    Ok(ExitCode::from(report.exit_code))
+}
+
+/// The page as a report. What was not measured is said in its rows; it ends the command only where
+/// `--strict` asks (OPERATIONS.md §3).
+fn told(tool: &Tool, found: &Dashboard) -> Report {
+    let mut report = tool.report(Found { checks: found.checks(), ..Found::default() });
+    if report.verdict == RunVerdict::Inconclusive && !tool.common.strict {
+        report.exit_code = 0;
+    }
+    report
 }
 
 /// Every file of a folder that may be a report; what cannot be read is named. A folder that is not

@@ -10,6 +10,7 @@ use super::drill::{Caller, Wanted, run_with};
 use super::tool::{Common, Found, Tool};
 use crate::load::clock;
 use crate::load::drill::Profile;
+use crate::load::gameday::journal;
 use crate::load::probes::{Probe, Rounds};
 use crate::slo::policy::{self, GatePolicy, Owners, Policy, Problem, SloBaseline};
 use crate::slo::release::{self, Evidence, Rules, lint};
@@ -113,10 +114,11 @@ fn validated(tool: &Tool, arguments: &Arguments) -> Result<Files, ExitCode> {
 fn owned(tool: &Tool, arguments: &Arguments, owners: &Owners) -> Result<ExitCode, ExitCode> {
     let checks = Probe::ALL.iter().map(|probe| format!("check:probe.{}", probe.id()));
     let checks: Vec<_> = checks.collect();
-    let reports = super::dashboard::reports(arguments.reports.as_ref().unwrap_or(&tool.common.out));
+    let reports = arguments.reports.as_ref().unwrap_or(&tool.common.out);
+    let exercised = journal::exercised(&journal::read(reports));
     let checks = checks.iter().map(String::as_str);
-    let linted = super::lint::lint(owners, checks, &reports.reports, clock::wall());
-    linted.warnings.iter().for_each(|warning| say(warning));
+    let linted = super::lint::lint(owners, checks, &exercised, clock::wall());
+    linted.exercised.iter().chain(&linted.warnings).for_each(|line| say(line));
     if linted.problems.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }

@@ -134,6 +134,13 @@ impl Tool {
         }
     }
 
+    /// The hash of a policy that was read before; empty if none of that name was.
+    pub(super) fn input_hash(&self, file: &str) -> String {
+        let inputs = self.inputs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let named = |input: &&Input| input.path.rsplit('/').next() == Some(file);
+        inputs.iter().find(named).map_or(String::new(), |input| input.sha256.clone())
+    }
+
     /// A client of the operators' routes; `None` where neither `OPS_TOKEN` nor `OPS_READ_TOKEN`
     /// is set.
     pub(super) fn ops(&self) -> Option<OpsClient> {
@@ -189,7 +196,8 @@ impl Tool {
         ExitCode::from(report.exit_code)
     }
 
-    fn report(&self, found: Found) -> Report {
+    /// What was found as the report that the tool ends with.
+    pub(super) fn report(&self, found: Found) -> Report {
         let (host, target) = self.stamp.finish();
         let rows: Vec<_> = found.checks.iter().map(|row| row.verdict).collect();
         let mut beside = found.beside;

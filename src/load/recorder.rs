@@ -146,6 +146,7 @@ impl Recorder {
         for (count, planned) in self.stages.iter_mut().zip(&plan.stages) {
             let stage = &mut count.stage;
             stage.rate = planned.rate;
+            stage.pause_after_ms = u64::try_from(planned.pause_after.as_millis()).unwrap_or(0);
             let counted = plan.model == Model::Open && whole;
             stage.planned = if counted { planned.requests } else { stage.started + stage.dropped };
             // Of arrivals over a time, the last one's gap is part of it.

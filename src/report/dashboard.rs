@@ -4,21 +4,21 @@
 //! nobody measured is a row of its own: no data is never 100 %.
 
 mod pages;
+mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use serde::Serialize;
 
 pub use self::pages::{html, human, markdown};
-use crate::slo::burn::{self, Window};
+use crate::slo::burn::{self, Window, runs};
+use crate::slo::gates;
 use crate::slo::policy::owners::Owner;
-use crate::slo::policy::slo::Slis;
 use crate::slo::policy::{GatePolicy, Owners, SloBaseline};
-use crate::slo::report::{Check, Kind, Report, SCHEMA};
-use crate::slo::stats::Share;
+use crate::slo::report::{SCHEMA, Told};
 use crate::slo::verdict::CheckVerdict;
 
 /// How old the newest report of an objective may be.
@@ -28,7 +28,7 @@ pub const STALE: Duration = Duration::from_secs(7 * 24 * 3600);
 #[derive(Debug, Default)]
 pub struct Read {
     /// In any order.
-    pub reports: Vec<Report>,
+    pub reports: Vec<Told>,
     /// Name and reason.
     pub skipped: Vec<(String, String)>,
 }
@@ -40,18 +40,51 @@ impl Read {
         struct Named {
             schema: String,
         }
-        let skip = |why: String| (name.to_owned(), why);
-        match serde_json::from_str::<Named>(text) {
-            Ok(named) if named.schema == SCHEMA => match serde_json::from_str::<Report>(text) {
-                Ok(report) if report.ended().is_none() => {
-                    self.skipped.push(skip("its times are not RFC 3339".to_owned()));
-                }
-                Ok(report) => self.reports.push(report),
-                Err(error) => self.skipped.push(skip(error.to_string())),
+        // The reason quotes nothing of the file: whoever wrote it may have written a secret.
+        let at = |error: &serde_json::Error| {
+            format!("not understood at line {}, column {}", error.line(), error.column())
+        };
+        let why = match serde_json::from_str::<Told>(text) {
+            Ok(told) if told.schema == SCHEMA && told.ended().is_some() => {
+                self.reports.push(told);
+                return;
+            }
+            Ok(told) if told.schema == SCHEMA => "its times are not RFC 3339".to_owned(),
+            Ok(_) => format!("its schema is not {SCHEMA}"),
+            Err(error) => match serde_json::from_str::<Named>(text) {
+                Ok(named) if named.schema != SCHEMA => format!("its schema is not {SCHEMA}"),
+                Ok(_) => at(&error),
+                Err(error) => format!("no report: {}", at(&error)),
             },
-            Ok(_) => self.skipped.push(skip(format!("its schema is not {SCHEMA}"))),
-            Err(error) => self.skipped.push(skip(format!("no report: {error}"))),
+        };
+        self.skipped.push((name.to_owned(), why));
+    }
+
+    /// The newest `most` runs of a scenario that can be pooled, newest first: judged alike, of one
+    /// profile, none that overlaps a newer one, each once. Only these are looked into.
+    fn newest(&self, scenario: &str, slo_hash: &str, most: usize) -> Vec<&Told> {
+        let of = |told: &&Told| {
+            told.tells() && told.scenarios.iter().any(|measured| measured.id == scenario)
+        };
+        let mut runs: Vec<_> =
+            self.reports.iter().filter(of).map(|told| (told.ended(), told)).collect();
+        runs.sort_by(|a, b| (b.0, &b.1.id).cmp(&(a.0, &a.1.id)));
+        let mut ids = HashSet::new();
+        let mut taken: Vec<&Told> = Vec::new();
+        for (ended, told) in runs {
+            let alike = taken.first().is_none_or(|newest| {
+                newest.profile == told.profile
+                    && newest.is_judged_by(slo_hash) == told.is_judged_by(slo_hash)
+            });
+            let apart = taken.last().is_none_or(|newer| ended <= newer.started());
+            if alike && apart && ids.insert(&told.id) {
+                taken.push(told);
+            }
+            if taken.len() >= most {
+                break;
+            }
         }
+        taken
     }
 }
 
@@ -60,10 +93,15 @@ impl Read {
 pub struct Policies<'a> {
     /// What is promised.
     pub slo: &'a SloBaseline,
+    /// Of the file it stands in: runs judged by another are pooled with none judged by it.
+    pub slo_hash: &'a str,
     /// How fast a budget may burn.
     pub gate: &'a GatePolicy,
     /// Who answers.
     pub owners: &'a Owners,
+    /// When chapters of the runbook were last exercised, by anchor; those that never were are not
+    /// among them.
+    pub exercised: &'a BTreeMap<String, String>,
 }
 
 /// The page's contents, `sendcat.dashboard/1`.
@@ -76,6 +114,8 @@ pub struct Dashboard {
     pub generated_at: String,
     /// Worst first.
     pub objectives: Vec<Objective>,
+    /// When chapters of the runbook were last exercised by a game day, by anchor.
+    pub exercised: BTreeMap<String, String>,
     /// Files that are no reports.
     pub skipped: Vec<Skipped>,
 }
@@ -128,6 +168,10 @@ pub struct Objective {
 pub struct BurnCell {
     /// How often the budget is spent at this rate.
     pub burn: Option<f64>,
+    /// Bad events.
+    pub bad: u64,
+    /// All events.
+    pub total: u64,
     /// The most that is allowed.
     pub limit: f64,
     /// `pass`, `fail` or `no_data`.
@@ -142,11 +186,19 @@ impl Dashboard {
         let mut objectives = Vec::new();
         for (scenario, slo) in &policies.slo.scenarios {
             let (owner, runbook) = policies.owners.of(&slo.subject());
-            for (sli, budget) in promised(&slo.slis) {
-                let mut row = objective(read, &format!("{scenario}.{sli}"), budget, policies, now);
-                let cut = row.trend.len().saturating_sub(most);
-                row.trend.drain(..cut);
-                row.deploys = row.deploys.iter().filter_map(|at| at.checked_sub(cut)).collect();
+            let newest = read.newest(scenario, policies.slo_hash, most);
+            let told: Vec<_> = newest
+                .iter()
+                .map(|told| runs::counted_of(told, scenario, policies.slo, policies.slo_hash))
+                .collect();
+            for (sli, budget) in runs::budgets(slo) {
+                let of_sli = |run: &Vec<runs::Counted>| {
+                    run.iter().find(|counted| counted.sli == sli).map(|it| it.window.clone())
+                };
+                let seen = newest.iter().zip(&told);
+                let seen: Vec<_> =
+                    seen.filter_map(|(told, run)| Some((of_sli(run)?, told.deploy()))).collect();
+                let mut row = objective((scenario, sli), &seen, budget, policies.gate, now);
                 row.owner = owner.clone();
                 row.runbook = runbook.map(str::to_owned);
                 objectives.push(row);
@@ -154,48 +206,77 @@ impl Dashboard {
         }
         objectives.sort_by(|a, b| {
             let left = |row: &Objective| row.budget_left.unwrap_or(f64::INFINITY);
+            let rank = |row: &Objective| row.standing().rank();
             rank(a).cmp(&rank(b)).then(left(a).total_cmp(&left(b))).then(a.id.cmp(&b.id))
         });
         let skipped =
             read.skipped.iter().cloned().map(|(file, why)| Skipped { file, why }).collect();
         let at = std::time::UNIX_EPOCH + now;
         let generated_at = humantime::format_rfc3339_millis(at).to_string();
-        Self { schema: "sendcat.dashboard/1", generated_at, objectives, skipped }
-    }
-
-    /// Whether some objective has no fresh data, so that `--strict` ends in 3.
-    pub fn is_incomplete(&self) -> bool {
-        self.objectives.is_empty() || self.objectives.iter().any(|row| row.state != "fresh")
+        let exercised = policies.exercised.clone();
+        Self { schema: "sendcat.dashboard/1", generated_at, objectives, exercised, skipped }
     }
 }
 
-/// Past its limit first, then unknown, then stale, then fine.
-fn rank(row: &Objective) -> u8 {
-    let failed = |cell: &BurnCell| cell.verdict == Some(CheckVerdict::Fail);
-    match row.state {
-        _ if failed(&row.short) || failed(&row.long) => 0,
-        "no_data" => 1,
-        "stale" => 2,
-        _ => 3,
+/// How an objective stands, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Past a limit.
+    Fail,
+    /// Nobody measured it.
+    NoData,
+    /// Nobody has for too long.
+    Stale,
+    /// Fresh, but too few runs or events to say so.
+    Unproven,
+    /// Within both limits.
+    Pass,
+}
+
+impl Standing {
+    fn rank(self) -> u8 {
+        self as u8
+    }
+
+    /// A mark and a word: colour is never the only signal.
+    fn said(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Fail => ("✗", "fail"),
+            Self::NoData => ("?", "no_data"),
+            Self::Stale => ("!", "stale"),
+            Self::Unproven => ("!", "unproven"),
+            Self::Pass => ("✓", "pass"),
+        }
     }
 }
 
+impl Objective {
+    fn standing(&self) -> Standing {
+        let both = [self.short.verdict, self.long.verdict];
+        match self.state {
+            _ if both.contains(&Some(CheckVerdict::Fail)) => Standing::Fail,
+            "no_data" => Standing::NoData,
+            "stale" => Standing::Stale,
+            _ if both == [Some(CheckVerdict::Pass); 2] => Standing::Pass,
+            _ => Standing::Unproven,
+        }
+    }
+}
+
+/// One objective by its windows with what was deployed, the newest first.
 fn objective(
-    read: &Read,
-    id: &str,
+    (scenario, sli): (&str, &str),
+    seen: &[(Window, &str)],
     budget: f64,
-    policies: Policies<'_>,
+    gate: &GatePolicy,
     now: Duration,
 ) -> Objective {
-    let mut seen = windows(read, id);
-    seen.sort_by(|a, b| (a.0.ended, &a.0.id).cmp(&(b.0.ended, &b.0.id)));
-    // Several files may tell of one run.
-    seen.dedup_by(|a, b| a.0.id == b.0.id);
-    let gate = &policies.gate.burn_rate;
+    let gate = &gate.burn_rate;
     let none = |limit| BurnCell { limit, why: "nobody measured it".into(), ..BurnCell::default() };
-    let Some((newest, check, _)) = seen.last() else {
+    let id = format!("{scenario}.{sli}");
+    let Some((newest, _)) = seen.first() else {
         return Objective {
-            id: id.to_owned(),
+            id,
             state: "no_data",
             budget,
             short: none(gate.short_window_max_burn_rate),
@@ -203,8 +284,8 @@ fn objective(
             ..Objective::default()
         };
     };
-    let others: Vec<Window> = seen.iter().map(|it| it.0.clone()).collect();
-    let burn = burn::judge(newest, &others, budget, gate, now);
+    let windows: Vec<Window> = seen.iter().map(|it| it.0.clone()).collect();
+    let burn = burn::judge(newest, &windows, budget, gate, now);
     let is_stale = now.saturating_sub(newest.ended) > STALE;
     let state = match (newest.share.total, is_stale) {
         (0, _) => "no_data",
@@ -213,59 +294,30 @@ fn objective(
     };
     let cell = |window: burn::WindowBurn| BurnCell {
         burn: window.burn,
+        bad: window.share.bad,
+        total: window.share.total,
         limit: window.limit,
         verdict: Some(window.verdict),
         why: window.why,
     };
     let at = std::time::UNIX_EPOCH + newest.ended;
-    let deploys = seen.windows(2).enumerate().filter(|(_, two)| two[0].2 != two[1].2);
+    let gated = gates::gate(scenario, sli, newest.share, budget, "");
+    // Oldest first, as a line is read; a run that counted nothing has no place in it.
+    let told: Vec<_> = seen.iter().rev().filter(|(window, _)| window.share.total > 0).collect();
+    let deploys = told.windows(2).enumerate().filter(|(_, two)| two[0].1 != two[1].1);
     Objective {
-        id: id.to_owned(),
+        id,
         state,
         budget,
-        observed: check.observed,
-        ci95: check.ci95,
+        observed: gated.observed,
+        ci95: gated.ci95,
         budget_left: burn.long.burn.map(|burn| 1.0 - burn),
         reports: burn.reports,
         newest: Some(humantime::format_rfc3339_millis(at).to_string()),
-        trend: others.iter().filter_map(|window| burn::burn_rate(window.share, budget)).collect(),
         deploys: deploys.map(|(at, _)| at + 1).collect(),
+        trend: told.iter().filter_map(|it| burn::burn_rate(it.0.share, budget)).collect(),
         short: cell(burn.short),
         long: cell(burn.long),
         ..Objective::default()
     }
-}
-
-/// Every drill's row of that id, as a window, with what was deployed.
-fn windows<'a>(read: &'a Read, id: &str) -> Vec<(Window, &'a Check, String)> {
-    let drills = read.reports.iter().filter(|report| report.kind == Kind::LoadDrill);
-    drills
-        .filter_map(|report| {
-            let row = report.checks.iter().find(|row| row.id == id)?;
-            let window = Window {
-                id: report.id.clone(),
-                started: report.started()?,
-                ended: report.ended()?,
-                scenario: row.scenario.clone(),
-                profile: report.profile.clone().unwrap_or_default(),
-                slo_hash: report.input_hash("slo-baseline.json").unwrap_or_default().to_owned(),
-                share: Share::new(row.bad, row.total),
-            };
-            let deploy = report.labels.get("deploy").or(report.target.version.as_ref());
-            Some((window, row, deploy.cloned().unwrap_or_default()))
-        })
-        .collect()
-}
-
-/// The indicators of a scenario and the share of each that may be bad.
-fn promised(slis: &Slis) -> BTreeMap<&'static str, f64> {
-    let rates = [
-        ("latency", slis.latency.map(|slo| slo.max_rate())),
-        ("http5xx", slis.http5xx.as_ref().map(|slo| slo.max_rate)),
-        ("network", slis.network.map(|slo| slo.max_rate)),
-        ("unknownStatus", slis.unknown_status.map(|slo| slo.max_rate)),
-        ("firstByte", slis.first_byte.map(|slo| slo.max_rate())),
-        ("streamCut", slis.stream_cut.map(|slo| slo.max_rate)),
-    ];
-    rates.into_iter().filter_map(|(name, rate)| Some((name, rate?))).collect()
 }

@@ -4,8 +4,10 @@ mod charts;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::details::{self, Fault, MetricRow};
-use super::{held, human, number, owner, svg, worst_first};
+use super::details::{self, GameDay};
+use super::{held, human, owner, svg, worst_first};
+use crate::slo::canary::Row;
+use crate::slo::canary::kept::Details;
 use crate::slo::report::{Kind, Report};
 
 /// What the page may load: nothing but its own styles.
@@ -24,7 +26,7 @@ pub fn page(report: &Report) -> String {
         (checks(report))
         @if report.kind == Kind::CanaryCheck { (canary(report)) }
         @if report.kind == Kind::GameDay {
-            (charts::timeline(&details::rows::<Fault>(report.details.as_ref(), "faults")))
+            (charts::timeline(&details::rows::<GameDay>(report.details.as_ref(), "gameDays")))
         }
         @if report.kind == Kind::CanaryCheck { (charts::overlaid(&report.scenarios)) }
         @for scenario in &report.scenarios { (charts::scenario(scenario)) }
@@ -102,26 +104,52 @@ fn checks(report: &Report) -> Markup {
 }
 
 fn canary(report: &Report) -> Markup {
-    let rows = details::rows::<MetricRow>(report.details.as_ref(), "rows");
-    let said = |value: Option<f64>| value.map_or("no data".to_owned(), number);
-    let rows: Vec<_> = rows
-        .into_iter()
-        .map(|row| {
-            let effect = row.candidate.zip(row.control).map(|(new, old)| new - old);
-            vec![
-                row.scenario,
-                row.metric,
-                said(row.control),
-                said(row.candidate),
-                effect.map_or("–".to_owned(), |effect| format!("{effect:+.4}")),
-                row.margin.unwrap_or("–".to_owned()),
-                row.p.map_or("–".to_owned(), |p| format!("{p:.1e}")),
-                row.verdict,
-            ]
-        })
-        .collect();
+    let details = report.details.as_ref();
+    let rows = details::rows::<Row>(details, "rows").into_iter().map(|row| {
+        vec![
+            details::in_unit(row.control, row.unit),
+            details::in_unit(row.candidate, row.unit),
+            details::effect(&row),
+            details::margin(&row),
+            format!("{:.1e}", row.p),
+            row.verdict.marked().to_owned(),
+            row.scenario,
+            row.metric,
+        ]
+    });
+    let named_first = |mut row: Vec<String>| {
+        row.rotate_right(2);
+        row
+    };
+    let rows: Vec<_> = rows.map(named_first).collect();
     let head = ["scenario", "metric", "control", "candidate", "effect", "margin", "p", "verdict"];
-    html! { section { h2 { "Metrics" } (svg::table(&head, &rows)) } }
+    let whole = details.and_then(|details| serde_json::from_value::<Details>(details.clone()).ok());
+    html! {
+        section {
+            h2 { "Metrics" }
+            @if let Some(whole) = whole { (decided(&whole)) }
+            @if rows.is_empty() { p class="tile nodata" { "? Nothing was compared." } }
+            (svg::table(&head, &rows))
+        }
+    }
+}
+
+/// What to do with the release, what was looked at, and what a pass could not have seen.
+fn decided(details: &Details) -> Markup {
+    let Details { control, candidate, rollback, looks, judgement, .. } = details;
+    html! {
+        p { "control " code { (control) } ", candidate " code { (candidate) }
+            @if details.aa { ": one server, compared with itself" } }
+        p { b { (format!("{:?}", rollback.decision)) } ": " (rollback.because) }
+        @for look in looks {
+            p class="soft" {
+                "look at " (look.samples_per_arm) " requests of each arm, α " (look.alpha) ": "
+                (look.verdict.word())
+            }
+        }
+        @for caught in &judgement.would_have_caught { p class="soft" { (caught) } }
+        p class="soft" { (judgement.cannot_see) }
+    }
 }
 
 fn about(report: &Report) -> Markup {

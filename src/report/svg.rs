@@ -110,37 +110,22 @@ impl Chart {
 
     /// The picture, the names of its lines, and the table of the same numbers.
     pub(super) fn figure(&self, head: &[&str], rows: &[Vec<String>]) -> Markup {
-        let names: Vec<_> = self.lines.iter().map(|line| line.name.as_str()).collect();
-        framed(&self.title, &self.about, &names, &self.svg(), head, rows)
-    }
-}
-
-/// A picture with its title above, its key and its table below.
-pub(super) fn framed(
-    title: &str,
-    about: &str,
-    names: &[&str],
-    svg: &Markup,
-    head: &[&str],
-    rows: &[Vec<String>],
-) -> Markup {
-    html! {
-        figure {
-            figcaption { b { (title) } " " span { (about) } }
-            (svg)
-            @if !names.is_empty() {
+        html! {
+            figure {
+                figcaption { b { (self.title) } " " span { (self.about) } }
+                (self.svg())
                 ul class="key" {
-                    @for (n, name) in names.iter().enumerate() {
+                    @for (n, line) in self.lines.iter().enumerate() {
                         li {
                             svg class="sample" viewBox="0 0 28 8" aria-hidden="true" {
                                 path class={ "line c" (n % 4) } d="M0 4H28" {}
                             }
-                            (name)
+                            (line.name)
                         }
                     }
                 }
+                details { summary { "Table" } (table(head, rows)) }
             }
-            details { summary { "Table" } (table(head, rows)) }
         }
     }
 }
@@ -157,33 +142,34 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> Markup {
     }
 }
 
+/// Colours of parts; further parts have the same ones, hatched.
+const FILLS: usize = 6;
+
 /// A row of shares side by side, each with its name and count.
 pub(super) fn stack(title: &str, about: &str, bars: &[(String, Vec<(String, u64)>)]) -> Markup {
     let height = 34.0 * bars.len() as f64 + 6.0;
-    let names: Vec<_> = bars.iter().flat_map(|(_, parts)| parts).map(|part| &part.0).collect();
-    let mut known: Vec<&String> = Vec::new();
-    for name in names {
-        if !known.contains(&name) {
-            known.push(name);
-        }
-    }
+    let mut known: Vec<&String> =
+        bars.iter().flat_map(|(_, parts)| parts).map(|part| &part.0).collect();
+    known.sort();
+    known.dedup();
     let place = |name: &String| known.iter().position(|known| *known == name).unwrap_or(0);
     let svg = html! {
         svg viewBox={ "0 0 " (WIDTH) " " (height) } role="img" {
             title { (title) }
             desc { (about) }
+            (hatch())
             @for (row, (name, parts)) in bars.iter().enumerate() {
                 @let y = 34.0 * row as f64 + 4.0;
                 @let all = parts.iter().map(|part| part.1).sum::<u64>().max(1) as f64;
-                @let room = WIDTH - 100.0;
+                @let room = WIDTH - 160.0;
                 text class="word" x="2" y=(y + 18.0) { (name) }
                 @for (n, (word, count)) in parts.iter().enumerate() {
                     @let before: u64 = parts[..n].iter().map(|part| part.1).sum();
-                    @let x = 96.0 + before as f64 / all * room;
-                    @let width = *count as f64 / all * room;
-                    rect class={ "part f" (place(word) % 4) } x=(r(x)) y=(y) width=(r(width))
-                        height="26" {}
-                    @if width > 46.0 {
+                    @let x = 156.0 + before as f64 / all * room;
+                    // However few there were, they are seen.
+                    @let width = (*count as f64 / all * room).max(2.0).min(WIDTH - x);
+                    (part(place(word), (x, y), (width, 26.0)))
+                    @if width > 96.0 && place(word) < FILLS {
                         text class="word on" x=(r(x + 5.0)) y=(y + 18.0) { (word) " ×" (count) }
                     }
                 }
@@ -196,7 +182,46 @@ pub(super) fn stack(title: &str, about: &str, bars: &[(String, Vec<(String, u64)
             parts.iter().map(|(word, count)| vec![name.clone(), word.clone(), count.to_string()])
         })
         .collect();
-    framed(title, about, &[], &svg, &["stage", "status or error", "requests"], &rows)
+    html! {
+        figure {
+            figcaption { b { (title) } " " span { (about) } }
+            (svg)
+            ul class="key" {
+                @for (n, name) in known.iter().enumerate() {
+                    li {
+                        svg class="swatch" viewBox="0 0 14 14" aria-hidden="true" {
+                            (part(n, (0.0, 0.0), (14.0, 14.0)))
+                        }
+                        (name)
+                    }
+                }
+            }
+            details {
+                summary { "Table" }
+                (table(&["stage", "status or error", "requests"], &rows))
+            }
+        }
+    }
+}
+
+fn part(place: usize, (x, y): (f64, f64), (width, height): (f64, f64)) -> Markup {
+    html! {
+        rect class={ "part f" (place % FILLS) } x=(r(x)) y=(y) width=(r(width)) height=(height) {}
+        @if place >= FILLS {
+            rect class="hatched" x=(r(x)) y=(y) width=(r(width)) height=(height) {}
+        }
+    }
+}
+
+fn hatch() -> Markup {
+    html! {
+        defs {
+            pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse"
+                patternTransform="rotate(45)" {
+                rect class="stripe" width="3" height="6" {}
+            }
+        }
+    }
 }
 
 /// A small line without axes; marks are deploys.

@@ -11,7 +11,7 @@ use crate::slo::burn::runs::{self, Counted};
 use crate::slo::gates::Tally;
 use crate::slo::policy::{GatePolicy, SloBaseline};
 use crate::slo::release::{Bulkhead, Seen};
-use crate::slo::report::{Report, Scenario};
+use crate::slo::report::{Scenario, Told};
 
 /// The largest report that is read, and how many of the newest files.
 const REPORT_BYTES: u64 = 32 << 20;
@@ -39,13 +39,9 @@ pub(super) fn earlier(dir: &Path, slo: &SloBaseline, slo_hash: &str) -> Vec<Coun
     let reports = newest.filter_map(|path| {
         let small = std::fs::metadata(path).is_ok_and(|about| about.len() <= REPORT_BYTES);
         let text = small.then(|| std::fs::read(path).ok()).flatten()?;
-        serde_json::from_slice::<Report>(&text).ok()
+        serde_json::from_slice::<Told>(&text).ok()
     });
-    let of = |report: Report| {
-        let profile = report.profile.clone().unwrap_or_default();
-        runs::counted(&report, &profile, slo, slo_hash)
-    };
-    reports.flat_map(of).collect()
+    reports.flat_map(|told| runs::counted(&told, slo, slo_hash)).collect()
 }
 
 fn told(path: &Path) -> bool {

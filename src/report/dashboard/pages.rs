@@ -7,13 +7,12 @@ use maud::{Markup, html as markup};
 use super::{BurnCell, Dashboard, Objective};
 use crate::report::markdown::escaped;
 use crate::report::{html as page, percent, svg};
-use crate::slo::verdict::CheckVerdict;
 
 /// For a terminal: one line an objective, worst first, at most 80 columns.
 pub fn human(dashboard: &Dashboard) -> String {
     let mut out = String::new();
     for row in &dashboard.objectives {
-        let (mark, word) = said(row);
+        let (mark, word) = row.standing().said();
         let _ = writeln!(
             out,
             "{mark} {word:<8} {:<34.34} left {:>8} burn {:>5}/{:>5}",
@@ -22,6 +21,9 @@ pub fn human(dashboard: &Dashboard) -> String {
             burn(&row.short),
             burn(&row.long)
         );
+    }
+    for (page, at) in &dashboard.exercised {
+        let _ = writeln!(out, "- RUNBOOK.md#{page} was exercised {at}");
     }
     for file in &dashboard.skipped {
         let _ = writeln!(out, "- skipped {}: {}", file.file, file.why);
@@ -37,7 +39,7 @@ pub fn markdown(dashboard: &Dashboard) -> String {
         "reports | newest | owner | runbook |\n|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in &dashboard.objectives {
-        let (mark, word) = said(row);
+        let (mark, word) = row.standing().said();
         let _ = writeln!(
             out,
             "| {mark} {word} | `{}` ≤ {} | {} | {} | {} of {} | {} of {} | {} | {} | {} {} | {} |",
@@ -56,6 +58,13 @@ pub fn markdown(dashboard: &Dashboard) -> String {
             escaped(row.runbook.as_deref().unwrap_or("–"))
         );
     }
+    out.push_str("\nChapters of the runbook, and when a game day last exercised them:\n\n");
+    if dashboard.exercised.is_empty() {
+        out.push_str("- no game day is on record\n");
+    }
+    for (page, at) in &dashboard.exercised {
+        let _ = writeln!(out, "- {}: {}", escaped(page), escaped(at));
+    }
     if !dashboard.skipped.is_empty() {
         out.push_str("\nFiles that are no reports:\n\n");
     }
@@ -70,6 +79,16 @@ pub fn html(dashboard: &Dashboard) -> String {
     let body = markup! {
         (top(dashboard))
         div class="tiles" { @for row in &dashboard.objectives { (tile(row)) } }
+        section {
+            h2 { "Runbook, by the last game day that exercised it" }
+            @if dashboard.exercised.is_empty() {
+                p class="tile nodata" { "? No game day is on record." }
+            } @else {
+                @let rows: Vec<_> = dashboard.exercised.iter()
+                    .map(|(page, at)| vec![format!("RUNBOOK.md#{page}"), at.clone()]).collect();
+                (svg::table(&["chapter", "last exercised (UTC)"], &rows))
+            }
+        }
         @if !dashboard.skipped.is_empty() {
             section {
                 h2 { "Files that are no reports" }
@@ -86,7 +105,7 @@ pub fn html(dashboard: &Dashboard) -> String {
 
 fn top(dashboard: &Dashboard) -> Markup {
     let worst = dashboard.objectives.first();
-    let (mark, word) = worst.map_or(("?", "no_data"), said);
+    let (mark, word) = worst.map_or(("?", "no_data"), |row| row.standing().said());
     let newest = dashboard.objectives.iter().filter_map(|row| row.newest.as_deref()).max();
     let class = if word == "fail" {
         "top vFAIL"
@@ -111,7 +130,7 @@ fn top(dashboard: &Dashboard) -> Markup {
 }
 
 fn tile(row: &Objective) -> Markup {
-    let (mark, word) = said(row);
+    let (mark, word) = row.standing().said();
     let class = match row.state {
         "no_data" => "tile nodata",
         "stale" => "tile stale",
@@ -149,17 +168,6 @@ fn tile(row: &Objective) -> Markup {
                 details { summary { "Table" } (svg::table(&["report", "burn", ""], &rows)) }
             }
         }
-    }
-}
-
-/// A mark and a word: colour is never the only signal.
-fn said(row: &Objective) -> (&'static str, &'static str) {
-    let failed = |cell: &BurnCell| cell.verdict == Some(CheckVerdict::Fail);
-    match row.state {
-        _ if failed(&row.short) || failed(&row.long) => ("✗", "fail"),
-        "no_data" => ("?", "no_data"),
-        "stale" => ("!", "stale"),
-        _ => ("✓", "pass"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::report::details::Fault;
+use crate::report::details::{GameDay, Look};
 use crate::report::number;
 use crate::report::svg::{Chart, Line, stack};
 use crate::slo::report::{Latencies, Scenario};
@@ -99,7 +99,7 @@ fn series(scenario: &Scenario) -> Markup {
     for stage in scenario.stages.iter().filter(|stage| stage.rate > 0.0) {
         let to = from + stage.planned as f64 / stage.rate;
         bands.push((from, to, format!("{} rps", number(stage.rate))));
-        from = to;
+        from = to + stage.pause_after_ms as f64 / 1000.0;
     }
     let last = scenario.series.last().map_or(0, |second| second.t);
     let ticks = (0..=4).map(|n| last * n / 4).map(|t| (t as f64, format!("{t} s"))).collect();
@@ -163,39 +163,61 @@ fn lag(scenario: &Scenario) -> Markup {
 }
 
 /// The faults of a game day: the band of each, and when it was seen and healed.
-pub(super) fn timeline(faults: &[Fault]) -> Markup {
-    let seconds = |at: Option<f64>| at.map_or("never".to_owned(), |at| format!("{at:.1}"));
+pub(super) fn timeline(days: &[GameDay]) -> Markup {
     html! {
         section {
             h2 { "Faults" }
-            @if faults.is_empty() { p class="tile nodata" { "? No fault was injected." } }
-            @for fault in faults {
-                @let ends = [Some(fault.reverted_s), fault.detected_s, fault.recovered_s];
-                @let last = ends.into_iter().flatten().fold(0.0, f64::max);
-                @let marks = [("detected", fault.detected_s), ("recovered", fault.recovered_s)];
-                @let chart = Chart {
-                    title: format!("{}: {}", fault.fault, fault.score),
-                    about: "The band is the fault in force; seconds since the start.".to_owned(),
-                    lines: vec![Line {
-                        name: "watched".to_owned(),
-                        points: vec![(0.0, 0.0), (last * 1.05, 0.0)],
-                    }],
-                    bands: vec![(fault.injected_s, fault.reverted_s, fault.fault.clone())],
-                    marks: marks.into_iter()
-                        .filter_map(|(word, at)| Some((at?, word.to_owned()))).collect(),
-                    ticks: vec![(0.0, "0 s".to_owned()), (last, format!("{last:.0} s"))],
-                    ..Chart::default()
+            @if days.is_empty() { p class="tile nodata" { "? No fault was injected." } }
+            @for day in days {
+                (requests(day))
+                @let gone = match day.revert_verified {
+                    Some(true) => "seen to be gone",
+                    Some(false) => "not seen to be gone",
+                    None => "never in force",
                 };
-                (chart.figure(
-                    &["injected", "detected", "reverted", "recovered", "hurt", "runbook"],
-                    &[vec![
-                        seconds(Some(fault.injected_s)), seconds(fault.detected_s),
-                        seconds(Some(fault.reverted_s)), seconds(fault.recovered_s),
-                        fault.requests_hurt.to_string(),
-                        fault.runbook.clone().unwrap_or("–".to_owned()),
-                    ]],
-                ))
+                p class="soft" {
+                    "bit " (day.witness) " times, " (day.requests_hurt) " requests hurt, " (gone)
+                    ", runbook " (day.runbook.as_deref().unwrap_or("–"))
+                }
             }
         }
     }
+}
+
+/// Requests of each second of one game day, over the band of its fault.
+fn requests(day: &GameDay) -> Markup {
+    let of = |name: &str, value: fn(&Look) -> u64| Line {
+        name: name.to_owned(),
+        points: day.timeline.iter().map(|look| (look.t_ms / 1000.0, value(look) as f64)).collect(),
+    };
+    let in_force = day.in_force_s();
+    let marks = [("detected", day.detected_s()), ("recovered", day.recovered_s())];
+    let last = day.timeline.last().map_or(0.0, |look| look.t_ms / 1000.0);
+    let chart = Chart {
+        title: format!("{}: {}", day.plan.fault, day.score),
+        about: "Requests by second; the band is the fault in force.".to_owned(),
+        y_unit: "requests/s",
+        lines: vec![of("ended", Look::total), of("hurt", Look::hurt)],
+        bands: in_force.map(|(from, to)| (from, to, day.plan.fault.clone())).into_iter().collect(),
+        marks: marks.iter().filter_map(|(word, at)| Some(((*at)?, (*word).to_owned()))).collect(),
+        ticks: (0..=4)
+            .map(|n| last * f64::from(n) / 4.0)
+            .map(|t| (t, format!("{t:.0} s")))
+            .collect(),
+        ..Chart::default()
+    };
+    let seconds = |at: Option<f64>| at.map_or("never".to_owned(), |at| format!("{at:.1}"));
+    let moments = [
+        ("injected", in_force.map(|it| it.0)),
+        ("detected", day.detected_s()),
+        ("reverted", in_force.map(|it| it.1)),
+        ("recovered", day.recovered_s()),
+    ];
+    let moments = moments.map(|(word, at)| vec![seconds(at), word.to_owned(), String::new()]);
+    let looks = day.timeline.iter().map(|look| {
+        let counts = format!("{} ended, {} hurt", look.total(), look.hurt());
+        vec![seconds(Some(look.t_ms / 1000.0)), look.phase.clone(), counts]
+    });
+    let rows: Vec<_> = moments.into_iter().chain(looks).collect();
+    chart.figure(&["second", "what", "requests"], &rows)
 }

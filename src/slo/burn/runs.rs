@@ -8,9 +8,9 @@ use crate::slo::gates::Tally;
 use crate::slo::policy::gate::BurnPolicy;
 use crate::slo::policy::slo::ScenarioSlo;
 use crate::slo::policy::{Owners, SloBaseline};
-use crate::slo::report::{Check, Kind, Report};
+use crate::slo::report::{Check, Told};
 use crate::slo::stats::Share;
-use crate::slo::verdict::{CheckVerdict, RunVerdict};
+use crate::slo::verdict::CheckVerdict;
 
 /// One indicator of one scenario in one run.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,34 +25,36 @@ pub struct Counted {
 
 /// What a run counted of every indicator that is promised now.
 ///
-/// Drills and gates count only: a game day breaks things on purpose, and of a run that was invalid
-/// or interrupted nothing is known. A report judged by other objectives than those of `slo_hash`
-/// keeps a hash of its own, so it is pooled with none of these. What cannot be read counts nothing.
-pub fn counted(report: &Report, profile: &str, slo: &SloBaseline, slo_hash: &str) -> Vec<Counted> {
-    let tells = matches!(report.kind, Kind::LoadDrill | Kind::ReleaseGate)
-        && !matches!(report.verdict, RunVerdict::Invalid | RunVerdict::Aborted);
-    let (Some(started), Some(ended)) = (report.started(), report.ended()) else {
-        return Vec::new();
-    };
-    let judged_so = report.inputs.iter().any(|input| input.sha256 == slo_hash);
-    let mut all = Vec::new();
-    for scenario in report.scenarios.iter().filter(|_| tells) {
-        let Some(promised) = slo.scenarios.get(&scenario.id) else { continue };
-        let Ok(tally) = Tally::of(scenario, promised) else { continue };
-        for (sli, budget, share) in indicators(promised, &tally) {
+/// Drills and gates count only ([`Told::tells`]). A report judged by other objectives than those of
+/// `slo_hash` keeps a hash of its own, so it is pooled with none of these. What cannot be read
+/// counts nothing.
+pub fn counted(told: &Told, slo: &SloBaseline, slo_hash: &str) -> Vec<Counted> {
+    let names = told.scenarios.iter().map(|scenario| scenario.id.as_str());
+    names.flat_map(|name| counted_of(told, name, slo, slo_hash)).collect()
+}
+
+/// The same of one scenario alone.
+pub fn counted_of(told: &Told, name: &str, slo: &SloBaseline, slo_hash: &str) -> Vec<Counted> {
+    let all = || {
+        let (started, ended) = (told.started()?, told.ended()?);
+        let scenario = told.scenarios.iter().find(|it| it.id == name && told.tells())?;
+        let promised = slo.scenarios.get(name)?;
+        let tally = Tally::of(scenario, promised).ok()?;
+        let of = |(sli, budget, share)| {
             let window = Window {
-                id: report.id.clone(),
+                id: told.id.clone(),
                 started,
                 ended,
-                scenario: scenario.id.clone(),
-                profile: profile.to_owned(),
-                slo_hash: if judged_so { slo_hash.to_owned() } else { String::new() },
+                scenario: name.to_owned(),
+                profile: told.profile.clone().unwrap_or_default(),
+                slo_hash: if told.is_judged_by(slo_hash) { slo_hash } else { "" }.to_owned(),
                 share,
             };
-            all.push(Counted { sli, budget, window });
-        }
-    }
-    all
+            Counted { sli, budget, window }
+        };
+        Some(indicators(promised, &tally).into_iter().map(of).collect())
+    };
+    all().unwrap_or_default()
 }
 
 /// Every promised indicator with its budget and what was counted of it.

@@ -63,7 +63,8 @@ fn report(hours: u64, scenarios: &[Scenario]) -> Report {
         "endedAt": time(hours * HOUR), "tool": {"version": "1"}, "host": {"cpus": 2},
         "target": {"baseUrl": "http://127.0.0.1:1"},
         "inputs": [{"path": "slo-baseline.json", "sha256": HASH}], "seed": 1, "verdict": "PASS",
-        "exitCode": 0, "checks": [], "scenarios": scenarios, "artifacts": [], "next": []});
+        "exitCode": 0, "checks": [], "scenarios": scenarios, "artifacts": [], "next": [],
+        "profile": "quick"});
     serde_json::from_value(report).expect("it is a report")
 }
 
@@ -112,7 +113,7 @@ impl Case {
     }
 
     fn runs(&mut self, reports: &[Report]) {
-        let of = |report| counted(report, "quick", &self.slo, HASH);
+        let of = |report: &Report| counted(&report.into(), &self.slo, HASH);
         self.evidence.runs = reports.iter().flat_map(of).collect();
     }
 
@@ -294,7 +295,7 @@ fn what_a_run_counted_is_recomputed_and_a_game_day_counts_nothing() {
     let cut = [(ErrorKind::StreamCut, 2), (ErrorKind::Reset, 3)];
     let chat = scenario("chat_stream_http", &[(200, 90), (500, 4), (418, 5)], &cut);
     let mut report = report(0, &[chat, scenario("unheard_of", &[(200, 1)], &[])]);
-    let counts: Vec<_> = counted(&report, "quick", &slo, HASH)
+    let counts: Vec<_> = counted(&(&report).into(), &slo, HASH)
         .iter()
         .map(|run| (run.sli, run.window.share.bad, run.window.share.total))
         .collect();
@@ -310,5 +311,5 @@ fn what_a_run_counted_is_recomputed_and_a_game_day_counts_nothing() {
         ]
     );
     report.kind = crate::slo::report::Kind::GameDay;
-    assert_eq!(counted(&report, "quick", &slo, HASH), []);
+    assert_eq!(counted(&(&report).into(), &slo, HASH), []);
 }
