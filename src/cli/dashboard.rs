@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use super::tool::{Common, Format, Found, Tool, files};
 use crate::load::gameday::journal;
 use crate::report::dashboard::{self, Dashboard, Policies, Read};
-use crate::report::{junit, prometheus};
+use crate::report::{human, junit, prometheus};
 use crate::slo::policy::{GatePolicy, Owners, Policy as _, SloBaseline};
 use crate::slo::report::{Kind, Report};
 use crate::slo::verdict::RunVerdict;
@@ -93,7 +93,9 @@ fn page(arguments: Arguments) -> Result<ExitCode, ExitCode> {
     match tool.common.format {
         Format::Json => print!("{json}"),
         Format::Md => print!("{}", dashboard::markdown(&found)),
-        Format::Human => print!("{}", dashboard::human(&found)),
+        Format::Human => {
+            println!("{}{}", dashboard::human(&found), human::verdict_line(&report));
+        }
         Format::Junit => print!("{}", junit::text(&report)),
         Format::Prom => print!("{}", prometheus::text(&report)),
     }
@@ -112,8 +114,7 @@ fn told(tool: &Tool, found: &Dashboard) -> Report {
 
 /// Every file of a folder that may be a report; what cannot be read is named. A folder that is not
 /// there has none.
-pub(super) fn reports(folder: &Path) -> Read {
-    let mut read = Read::default();
+fn reports(folder: &Path) -> Read {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<_> = entries
         .map(|entry| entry.path())
@@ -122,14 +123,39 @@ pub(super) fn reports(folder: &Path) -> Read {
         .filter(|path| path.file_name().is_some_and(|name| name != "slo-dashboard.json"))
         .collect();
     paths.sort();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = paths.len().div_ceil(cores).max(1);
+    let mut all = Read::default();
+    std::thread::scope(|scope| {
+        let parts: Vec<_> =
+            paths.chunks(share).map(|part| scope.spawn(move || read_all(part))).collect();
+        for (part, read) in paths.chunks(share).zip(parts) {
+            match read.join() {
+                Ok(read) => {
+                    all.reports.extend(read.reports);
+                    all.skipped.extend(read.skipped);
+                }
+                // What could not be read is named, whatever the reason.
+                Err(_) => all.skipped.extend(
+                    part.iter()
+                        .map(|path| (path.display().to_string(), "its reader failed".to_owned())),
+                ),
+            }
+        }
+    });
+    all
+}
+
+fn read_all(paths: &[PathBuf]) -> Read {
+    let mut read = Read::default();
     for path in paths {
         let name = path.display().to_string();
-        let size = std::fs::metadata(&path).map_or(0, |file| file.len());
+        let size = std::fs::metadata(path).map_or(0, |file| file.len());
         if size > MAX_BYTES {
             read.skipped.push((name, format!("it has more than {MAX_BYTES} bytes")));
             continue;
         }
-        match std::fs::read_to_string(&path) {
+        match std::fs::read_to_string(path) {
             Ok(text) => read.file(&name, &text),
             Err(error) => read.skipped.push((name, error.to_string())),
         }

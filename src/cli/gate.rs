@@ -2,6 +2,7 @@
 //! before it found, but no load is sent to a server whose probes fail (OPERATIONS.md §3).
 
 mod evidence;
+mod schema;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,9 +41,12 @@ pub(super) struct Arguments {
     /// Where earlier reports are; --out unless given.
     #[arg(long, value_name = "DIR")]
     reports: Option<PathBuf>,
-    /// Checks the files only, each finding with line and fix.
+    /// Checks the files only, each finding with line and fix; --schema has the form of each.
     #[arg(long)]
     lint: bool,
+    /// Prints the JSON schema of a file that the tools read, or of the report that they write.
+    #[arg(long, value_enum, value_name = "NAME")]
+    schema: Option<schema::Described>,
 }
 
 /// The files that a release is judged by.
@@ -53,7 +57,12 @@ struct Files {
     owners: Owners,
 }
 
+#[expect(clippy::print_stdout, reason = "it is what was asked for")]
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    if let Some(described) = arguments.schema {
+        println!("{}", described.schema());
+        return ExitCode::SUCCESS;
+    }
     let ended = actix::System::new().block_on(gated(arguments));
     ended.unwrap_or_else(|code| code)
 }

@@ -9,6 +9,7 @@ mod explained;
 pub(super) mod files;
 mod inputs;
 mod progress;
+mod scrub;
 mod stamp;
 #[cfg(test)]
 mod tests;
@@ -81,6 +82,7 @@ impl Tool {
             return Err(explained::explain(id, &common));
         }
         may_be_asked(kind, &common.base_url, common.allow_remote).map_err(|why| misused(&why))?;
+        scrub::know(&common);
         let clock = SystemClock::start();
         let cancelled = CancellationToken::new();
         let stamp = stamp::Stamp::take(kind, &common, cancelled.clone());
@@ -210,7 +212,7 @@ impl Tool {
         let (start, now) = (millis(self.started), millis(self.now()));
         let stamp = files::stamp(self.started);
         let labels: BTreeMap<_, _> = self.common.label.iter().cloned().collect();
-        Report {
+        let mut report = Report {
             schema: SCHEMA.to_owned(),
             kind: self.kind,
             id: format!("{}-{stamp}-{:08x}", self.kind.word(), std::process::id()),
@@ -232,7 +234,9 @@ impl Tool {
             labels,
             reasons: found.reasons,
             details: found.details,
-        }
+        };
+        scrub::scrub(&mut report);
+        report
     }
 
     /// As in the log: `load-drill-quick-2026-02-17T11-57-56-470Z.json`.

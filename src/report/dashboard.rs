@@ -44,7 +44,7 @@ impl Read {
         let at = |error: &serde_json::Error| {
             format!("not understood at line {}, column {}", error.line(), error.column())
         };
-        let why = match serde_json::from_str::<Told>(text) {
+        let why = match Told::read(text) {
             Ok(told) if told.schema == SCHEMA && told.ended().is_some() => {
                 self.reports.push(told);
                 return;

@@ -73,7 +73,7 @@ fn checks(report: &Report) -> Markup {
         section {
             h2 { "Checks, worst first" }
             @if report.checks.is_empty() { p class="tile nodata" { "? Nothing was judged." } }
-            div class="wide" tabindex="0" {
+            div class="wide checks" tabindex="0" {
                 table {
                     thead { tr {
                         @for word in ["verdict", "check", "observed, limit", "95 % bounds",

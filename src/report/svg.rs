@@ -5,14 +5,12 @@ use std::fmt::Write as _;
 
 use maud::{Markup, html};
 
-use super::number;
-
 const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 220.0;
+const HEIGHT: f64 = 232.0;
 const LEFT: f64 = 56.0;
-const RIGHT: f64 = 12.0;
+const RIGHT: f64 = 26.0;
 const TOP: f64 = 14.0;
-const BOTTOM: f64 = 34.0;
+const BOTTOM: f64 = 46.0;
 
 /// One line; the dashes tell it apart where colours do not.
 pub(super) struct Line {
@@ -85,13 +83,11 @@ impl Chart {
                     @let value = scale.top / 4.0 * f64::from(step);
                     @let y = scale.y(value);
                     line class="grid" x1=(LEFT) x2=(end) y1=(r(y)) y2=(r(y)) {}
-                    @let word = number(value.round_to());
-                    text class="word end" x=(LEFT - 5.0) y=(r(y + 4.0)) { (word) }
+                    text class="word end" x=(LEFT - 5.0) y=(r(y + 4.0)) { (on_axis(value)) }
                 }
                 @for (x, word) in self.ticks.iter().filter(|(x, _)| *x <= scale.x.1) {
-                    text class="word mid" x=(r(scale.x(*x))) y=(base + 15.0) { (word) }
+                    text class="word mid" x=(r(scale.x(*x))) y=(base + 18.0) { (word) }
                 }
-                text class="word" x="2" y="10" { (self.y_unit) }
                 @if let Some(limit) = self.threshold {
                     @let y = r(scale.y(limit));
                     line class="limit" x1=(LEFT) x2=(end) y1=(y) y2=(y) {}
@@ -99,10 +95,12 @@ impl Chart {
                 @for (n, line) in self.lines.iter().enumerate() {
                     path class={ "line c" (n % 4) } d=(path(&scale, &line.points)) {}
                 }
-                @for (x, word) in &self.marks {
+                @for (n, (x, word)) in self.marks.iter().enumerate() {
                     @let x = r(scale.x(*x));
                     line class="mark" x1=(x) x2=(x) y1=(TOP) y2=(base) {}
-                    text class="word mid" x=(x) y=(base + 29.0) { (word) }
+                    // On both sides in turn: two marks may be close to each other.
+                    @let class = if n % 2 == 0 { "word end" } else { "word" };
+                    text class=(class) x=(x) y=(base + 40.0) { (word) }
                 }
             }
         }
@@ -112,7 +110,10 @@ impl Chart {
     pub(super) fn figure(&self, head: &[&str], rows: &[Vec<String>]) -> Markup {
         html! {
             figure {
-                figcaption { b { (self.title) } " " span { (self.about) } }
+                figcaption {
+                    b { (self.title) } @if !self.y_unit.is_empty() { ", " (self.y_unit) }
+                    " " span { (self.about) }
+                }
                 (self.svg())
                 ul class="key" {
                     @for (n, line) in self.lines.iter().enumerate() {
@@ -265,13 +266,11 @@ fn r(value: f64) -> String {
     format!("{value:.1}")
 }
 
-trait Rounded {
-    fn round_to(self) -> f64;
-}
-
-impl Rounded for f64 {
-    /// What an axis may say: whole above ten.
-    fn round_to(self) -> f64 {
-        if self >= 10.0 { self.round() } else { self }
+/// What an axis says: as short as tells something.
+fn on_axis(value: f64) -> String {
+    match value {
+        value if value >= 10.0 || value == 0.0 => format!("{value:.0}"),
+        value if value >= 1.0 => format!("{value:.1}"),
+        value => format!("{value:.2}"),
     }
 }

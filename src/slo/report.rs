@@ -14,6 +14,7 @@ pub mod told;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -27,10 +28,12 @@ use crate::slo::verdict::{CheckVerdict, RunVerdict};
 pub const SCHEMA: &str = "sendcat.report/1";
 
 /// One run of one tool.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// [`SCHEMA`].
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: String,
     /// Which tool wrote it.
     pub kind: Kind,
@@ -50,6 +53,12 @@ pub struct Report {
     pub inputs: Vec<Input>,
     /// What every draw of lots came from.
     pub seed: u64,
+    /// The profile of load, where the tool has profiles; burn pools runs of one profile only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// `--label k=v`, such as `deploy=2026-02-17.1`, which dashboards mark.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// The word.
     pub verdict: RunVerdict,
     /// The exit code that goes with it.
@@ -65,12 +74,6 @@ pub struct Report {
     pub artifacts: Vec<String>,
     /// What to type next.
     pub next: Vec<String>,
-    /// The profile of load, where the tool has profiles; burn pools runs of one profile only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub profile: Option<String>,
-    /// `--label k=v`, such as `deploy=2026-02-17.1`, which dashboards mark.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
     /// Why it is no pass, beside the rows; one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
@@ -80,7 +83,7 @@ pub struct Report {
 }
 
 /// Which tool wrote a report; its file's name begins with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// `sendcat drill`.
@@ -112,7 +115,8 @@ impl Kind {
 }
 
 /// A program, as it was built.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 #[serde(rename_all = "camelCase")]
 pub struct Version {
     /// As in its manifest.
@@ -123,7 +127,8 @@ pub struct Version {
 }
 
 /// The machine the tool ran on; a busy one explains an INVALID run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 #[serde(rename_all = "camelCase")]
 pub struct Host {
     /// Processors.
@@ -140,7 +145,8 @@ pub struct Host {
 }
 
 /// The server that was looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
     /// Without user and password.
@@ -157,7 +163,8 @@ pub struct Target {
 }
 
 /// A file a run was judged by.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
     /// As it was given.
@@ -167,7 +174,8 @@ pub struct Input {
 }
 
 /// One row: what was observed, the operator, the threshold and the verdict.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
     /// `scenario.sli`, and `@class` for one status class.

@@ -40,6 +40,9 @@ const PATTERNS: &[&str] = &[
     r"\bEAAG[A-Za-z0-9]{8,}",
     r"\bre_[A-Za-z0-9]{8,}_[A-Za-z0-9]+",
     r"\bwhsec_[A-Za-z0-9+/=_-]{8,}",
+    // Signatures of deliveries: Meta's and GitHub's, Stripe's and Standard Webhooks'.
+    r"(?P<keep6>\bsha256=)[0-9a-fA-F]{16,}",
+    r"(?P<keep7>\bv1[=,])[A-Za-z0-9+/]{32,}={0,2}",
     // JSON web tokens, and our signed states: JSON in base64url, a dot, the rest.
     r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]{8,}){1,2}",
     // What a URL carries before its host: the key of a DSN, a name and a password.
@@ -51,6 +54,9 @@ const PATTERNS: &[&str] = &[
     // Parameters of a URL that are: signed states, codes of OAuth, shared tokens.
     r"(?i:(?P<keep4>[?&](?:state|code|token|key)=)[A-Za-z0-9._~+/%-]+)",
 ];
+
+/// What rows of [`PATTERNS`] set apart.
+const KEPT: [&str; 7] = ["keep1", "keep2", "keep3", "keep4", "keep5", "keep6", "keep7"];
 
 /// What is looked for now.
 struct Rules {
@@ -119,8 +125,7 @@ pub fn text(text: &str) -> Cow<'_, str> {
     let rules = RULES.read().unwrap_or_else(PoisonError::into_inner);
     let Some(pattern) = &rules.pattern else { return Cow::Borrowed(MASK) };
     pattern.replace_all(text, |found: &Captures<'_>| {
-        let kept =
-            ["keep1", "keep2", "keep3", "keep4", "keep5"].iter().find_map(|name| found.name(name));
+        let kept = KEPT.iter().find_map(|name| found.name(name));
         let end = if found.name("keep2").is_some() { "@" } else { "" };
         format!("{}{MASK}{end}", kept.map_or("", |kept| kept.as_str()))
     })
@@ -184,6 +189,8 @@ mod tests {
             (r#"{"access_token":"abcdef123","n":1}"#, r#"{"access_token":"***","n":1}"#),
             ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmVkc2ln!", "***!"),
             ("the state eyJvd25lciI6InVzZXI6YSJ9.AbCd_efgh-1", "the state ***"),
+            ("sha256=0123456789abcdef0123456789abcdef is wrong", "sha256=*** is wrong"),
+            ("v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4= no", "v1,*** no"),
             ("a whsec_MfKQ9r8GKYqrTwjU and a re_12345678_abc", "a *** and a ***"),
         ] {
             assert_eq!(text(said), told, "{said}");

@@ -59,6 +59,7 @@ mod panics;
 mod probe_command;
 mod probes;
 mod records;
+mod reports;
 mod secrets;
 mod sessions;
 mod shutdown;

@@ -231,6 +231,8 @@ pub(crate) const ROOMS: &[Room] = &[
             "reqwest",
             "rustls",
             "rustls_platform_verifier",
+            // The schema of plans is made of the type that reads them.
+            "schemars",
             "serde",
             "serde_json",
             "thiserror",
@@ -249,6 +251,8 @@ pub(crate) const ROOMS: &[Room] = &[
             "hdrhistogram",
             "humantime",
             "quick_junit",
+            // The schemas of policies and reports are made of the types that read and write them.
+            "schemars",
             "serde",
             "serde_json",
             "serde_path_to_error",

@@ -38,8 +38,8 @@ pub(super) fn earlier(dir: &Path, slo: &SloBaseline, slo_hash: &str) -> Vec<Coun
     let newest = paths.iter().rev().take(REPORTS);
     let reports = newest.filter_map(|path| {
         let small = std::fs::metadata(path).is_ok_and(|about| about.len() <= REPORT_BYTES);
-        let text = small.then(|| std::fs::read(path).ok()).flatten()?;
-        serde_json::from_slice::<Told>(&text).ok()
+        let text = small.then(|| std::fs::read_to_string(path).ok()).flatten()?;
+        Told::read(&text).ok()
     });
     reports.flat_map(|told| runs::counted(&told, slo, slo_hash)).collect()
 }

@@ -78,6 +78,9 @@ struct Surroundings {
     ci: bool,
     #[arg(long, hide = true, env = "TERM", hide_env = true)]
     term: Option<String>,
+    /// Also where a tool sends none: it must stand in no report.
+    #[arg(long, hide = true, env = "RELIABILITY_AUTH_TOKEN", hide_env_values = true)]
+    known_token: Option<String>,
 }
 
 /// What is written to standard output.
@@ -130,6 +133,11 @@ impl Common {
     /// Whether a bar may be drawn: on a terminal that can, and not in a CI.
     pub(super) fn draws(&self) -> bool {
         std::io::stderr().is_terminal() && !self.is_dumb() && !self.surroundings.ci
+    }
+
+    /// The user's token, for it to be taken out of what is told.
+    pub(super) fn user_token(&self) -> Option<&str> {
+        self.surroundings.known_token.as_deref()
     }
 
     /// Whether anything is said on the way.

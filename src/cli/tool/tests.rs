@@ -105,3 +105,64 @@ fn colours_are_off_where_they_are_refused_and_on_where_they_are_forced() {
     assert!(typed(&["--force-color"]).colours(&file));
     assert!(!typed(&["--force-color", "--no-color"]).colours(&file));
 }
+
+/// Of every kind that could get near a report; those of known forms, and those that only the
+/// command line has named.
+const PLANTED: [&str; 7] = [
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.cGxhbnRlZC1zaWc",
+    "0f1e2d3c4b5a69780f1e2d3c4b5a69780f1e2d3c4b5a69780f1e2d3c4b5a6978",
+    "planted-password",
+    "planted-query-value",
+    "4/0Aplanted-oauth-code",
+    "planted.users.token",
+    "ya29.planted-access-token",
+];
+
+/// A line that says all of them, as a server or a library may.
+fn telling() -> String {
+    let [token, signature, password, query, code, user, google] = PLANTED;
+    format!(
+        "Bearer {token} x-hub-signature-256: sha256={signature} \
+         https://me:{password}@host/cb?state=v1.{password}&code={code} page={query} \
+         token {user} and {google}"
+    )
+}
+
+#[test]
+fn planted_secrets_are_in_no_form_of_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let url = "http://me:planted-password@127.0.0.1:9/x?page=planted-query-value";
+    let label = format!("note={}", telling());
+    let words = ["--out", out, "--base-url", url, "--dry-run", "--label", &label, "--html"];
+    let common = typed(&[&words[..], &["--known-token", PLANTED[5]]].concat());
+    let tool = Tool::begin(Kind::SyntheticProbes, common).unwrap();
+    let mut row = crate::slo::gates::gate("s", "x", crate::slo::stats::Share::new(1, 2), 0.1, "y");
+    (row.id, row.why) = (telling(), telling());
+    let detail = serde_json::json!({"probes": [{"transcript": [telling()], telling(): 1}]});
+    let found = Found {
+        checks: vec![row],
+        scenarios: vec![Scenario { id: telling(), ..Scenario::default() }],
+        reasons: vec![telling()],
+        server_delta: Some(detail.clone()),
+        artifacts: vec![telling()],
+        next: vec![format!("curl {url}"), telling()],
+        details: Some(detail),
+        ..Found::default()
+    };
+    let report = tool.report(found);
+    let forms = [
+        ("json", serde_json::to_string(&report).unwrap()),
+        ("html", html::page(&report)),
+        ("junit", junit::text(&report)),
+        ("md", markdown::text(&report)),
+        ("prom", prometheus::text(&report)),
+        ("human", human::text(&report, &report.artifacts, Colour::Off)),
+    ];
+    for (form, text) in &forms {
+        assert!(text.contains("***"), "{form} tells that something was taken out: {text}");
+        for secret in PLANTED {
+            assert!(!text.contains(secret), "{form} tells {secret}: {text}");
+        }
+    }
+}

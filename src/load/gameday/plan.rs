@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::tally::Seen;
 use crate::slo::policy::{Policy, Problem};
 
 /// One fault on one target, once.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Plan {
     /// Its name in reports and in the journal.
@@ -42,7 +43,7 @@ fn baseline() -> u64 {
 }
 
 /// What an indicator is held against.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Expectation {
     /// Which indicator.
@@ -56,7 +57,7 @@ pub struct Expectation {
 }
 
 /// What must not stay true for so long.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StopCondition {
     /// Which indicator.
@@ -78,7 +79,7 @@ fn one() -> u64 {
 
 /// An indicator. Those of a scenario are over what was answered, those of the server over its
 /// seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Sli {
     /// Share of answers that are 5xx.
@@ -112,7 +113,7 @@ pub enum Sli {
 }
 
 /// How a value is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Op {
     /// At most.
     #[serde(rename = "<=")]

@@ -122,7 +122,10 @@ fn top(dashboard: &Dashboard) -> Markup {
                     p { "worst" b { (row.id) } }
                     p { "its budget left" b { (left(row)) } }
                 }
-                p { "newest data" b { (newest.unwrap_or("none")) } }
+                p { "newest data" b { (newest.map_or("none".to_owned(), minute)) } }
+                @if let Some(age) = newest.and_then(|at| age(at, &dashboard.generated_at)) {
+                    p { "its age" b { (age) } }
+                }
             }
             p class="soft" { "as of " (dashboard.generated_at) " (UTC)" }
         }
@@ -159,7 +162,8 @@ fn tile(row: &Objective) -> Markup {
                 dt { "burn, newest" } dd { (burn(&row.short)) " of " (row.short.limit) }
                 dt { "burn, " (row.reports) " reports" }
                 dd { (burn(&row.long)) " of " (row.long.limit) }
-                dt { "newest" } dd { (row.newest.as_deref().unwrap_or("never")) }
+                dt { "newest" }
+                dd { (row.newest.as_deref().map_or("never".to_owned(), minute)) }
                 dt { "owner" } dd { (row.owner.team) " " (row.owner.contact) }
                 dt { "runbook" } dd { (row.runbook.as_deref().unwrap_or("–")) }
             }
@@ -169,6 +173,22 @@ fn tile(row: &Objective) -> Markup {
             }
         }
     }
+}
+
+/// A moment to the minute, with its zone.
+fn minute(at: &str) -> String {
+    at.get(..16).map_or(at.to_owned(), |at| format!("{} UTC", at.replace('T', " ")))
+}
+
+/// How long before `now` it was, in the largest unit that is not nothing.
+fn age(at: &str, now: &str) -> Option<String> {
+    let [at, now] = [at, now].map(humantime::parse_rfc3339);
+    let minutes = now.ok()?.duration_since(at.ok()?).ok()?.as_secs() / 60;
+    Some(match minutes {
+        0..60 => format!("{minutes} min"),
+        60..2880 => format!("{} h", minutes / 60),
+        _ => format!("{} d", minutes / 1440),
+    })
 }
 
 fn burn(cell: &BurnCell) -> String {

@@ -1,16 +1,18 @@
 //! `canary-policy.json`: how much worse a candidate may be (OPERATIONS.md §4, §5.4;
 //! CONFORMANCE G6).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Policy, Problem, within};
 use crate::slo::verdict::RunVerdict;
 
 /// How two servers are compared, and past which margins a difference fails.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CanaryPolicy {
     /// `sendcat.canary/1`.
+    #[schemars(extend("const" = "sendcat.canary/1"))]
     pub schema: String,
     /// The chance that an identical pair fails any of all metrics.
     pub alpha_family: f64,
@@ -50,7 +52,7 @@ pub struct CanaryPolicy {
 }
 
 /// A latency fails only past both.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LatencyMargin {
     /// Candidate over control.
@@ -60,7 +62,7 @@ pub struct LatencyMargin {
 }
 
 /// A rate fails past this many more bad per request.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RateMargin {
     /// Candidate's rate less control's, from 0 to 1.
@@ -68,7 +70,7 @@ pub struct RateMargin {
 }
 
 /// What counts as the slow tail, and how much more of it is too much.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SlowTail {
     /// Slow is what takes this many milliseconds more than the pooled median.
@@ -78,7 +80,7 @@ pub struct SlowTail {
 }
 
 /// How many blocks of errors are a crash.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Burst {
     /// The share of a block's requests that must fail, from 0 to 1.
@@ -92,7 +94,7 @@ pub struct Burst {
 /// An effect of just its margin is caught every other time by any number of requests, so these
 /// lie above the margins. The numbers are ours: 0.5 pp of 5xx, as §5.4 states; of the tail a
 /// little more than its 1 %, for what one noisy run says of itself scatters by half (noise D).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Detect {
     /// How surely, from 0 to 1.

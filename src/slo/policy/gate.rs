@@ -1,14 +1,16 @@
 //! `release-gate-policy.json`: what a release must show (OPERATIONS.md §4; CONFORMANCE G3, G10).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Policy, Problem, within};
 
 /// What the steps of the release gate require.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GatePolicy {
     /// `sendcat.gate/1`.
+    #[schemars(extend("const" = "sendcat.gate/1"))]
     pub schema: String,
     /// Which synthetic probes must pass.
     pub probes: ProbePolicy,
@@ -21,7 +23,7 @@ pub struct GatePolicy {
 }
 
 /// Which synthetic probes must pass, and how often one is asked again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProbePolicy {
     /// `"all"`, or the probes by id.
@@ -31,7 +33,7 @@ pub struct ProbePolicy {
 }
 
 /// All probes, or those named.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "\"all\" or a list of probes")]
 pub enum Required {
     /// `"all"`.
@@ -41,7 +43,7 @@ pub enum Required {
 }
 
 /// The word `all`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum All {
     /// `all`.
@@ -49,7 +51,7 @@ pub enum All {
 }
 
 /// Which drill is run, and what follows when it proves too little.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DrillPolicy {
     /// The profile that is run.
@@ -62,7 +64,7 @@ pub struct DrillPolicy {
 }
 
 /// How fast a budget may burn, over one report and over many (OPERATIONS.md §5.3).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BurnPolicy {
     /// The most for the newest report alone.
@@ -80,7 +82,7 @@ pub struct BurnPolicy {
 }
 
 /// What the server's own snapshot may show after the load.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SnapshotPolicy {
     /// Circuits that may be open.

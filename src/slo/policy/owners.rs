@@ -3,15 +3,17 @@
 
 use std::collections::HashSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Policy, Problem};
 
 /// Who owns what: the last rule that matches wins.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Owners {
     /// `sendcat.owners/1`.
+    #[schemars(extend("const" = "sendcat.owners/1"))]
     pub schema: String,
     /// Whoever is left.
     pub default: DefaultOwner,
@@ -20,7 +22,7 @@ pub struct Owners {
 }
 
 /// Who answers for what no rule names.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DefaultOwner {
     /// The team.
@@ -30,7 +32,7 @@ pub struct DefaultOwner {
 }
 
 /// One rule.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OwnerRule {
     /// Kind and name: `route:/api/gmail/*`.
@@ -49,8 +51,9 @@ pub struct OwnerRule {
 }
 
 /// Who answers for one subject, as every row of a report carries it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct Owner {
     /// The team.
     pub team: String,

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Policy, Problem, within};
 
 /// The objectives of every scenario over one budget window.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SloBaseline {
     /// `sendcat.slo/1`.
+    #[schemars(extend("const" = "sendcat.slo/1"))]
     pub schema: String,
     /// Over how long a budget runs, in whole days: `30d`.
     pub window: String,
@@ -19,7 +21,7 @@ pub struct SloBaseline {
 }
 
 /// What is promised of one scenario.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ScenarioSlo {
     /// Method and path, which also name the owner: `POST /api/chat`.
@@ -31,7 +33,7 @@ pub struct ScenarioSlo {
 }
 
 /// The indicators of a scenario.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Slis {
     /// Time from when a request was due to the end of its answer.
@@ -55,7 +57,7 @@ pub struct Slis {
 }
 
 /// A share `quantile` of requests takes at most `max_ms`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LatencySlo {
     /// The share that must be in time, 0.95 for a p95.
@@ -74,7 +76,7 @@ impl LatencySlo {
 }
 
 /// At most this share of events is bad.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RateSlo {
     /// From 0 to 1.
@@ -82,7 +84,7 @@ pub struct RateSlo {
 }
 
 /// At most this share of answers is a 5xx, statuses apart that are refusals by design.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Http5xxSlo {
     /// From 0 to 1.

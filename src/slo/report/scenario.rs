@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Histogram, Latencies};
 
 /// What was measured of one scenario.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 #[serde(rename_all = "camelCase")]
 pub struct Scenario {
     /// Its name.
@@ -29,7 +31,8 @@ pub struct Scenario {
 /// One step of load.
 ///
 /// `planned = started + dropped`, and `started = Σ statuses + Σ errors` (OPERATIONS.md §7).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 #[serde(rename_all = "camelCase")]
 pub struct Stage {
     /// Requests a second, as planned.
@@ -58,7 +61,8 @@ pub struct Stage {
 }
 
 /// Percentiles of one step of load, milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct StageLatency {
     /// The median.
     pub p50: f64,
@@ -77,7 +81,9 @@ impl StageLatency {
 }
 
 /// Why a request got no whole answer (OPERATIONS.md §5.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// No connection.
@@ -102,7 +108,8 @@ pub enum ErrorKind {
 }
 
 /// How late requests were sent, milliseconds; subtracted from nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 #[serde(rename_all = "camelCase")]
 pub struct Lag {
     /// The median.
@@ -114,7 +121,8 @@ pub struct Lag {
 }
 
 /// Latencies of the same requests, each from its own start.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 #[serde(rename_all = "camelCase")]
 pub struct Measured {
     /// From when the request was due: what a user waits.
@@ -127,7 +135,8 @@ pub struct Measured {
 }
 
 /// One second of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 #[serde(rename_all = "camelCase")]
 pub struct Second {
     /// Seconds since the start.

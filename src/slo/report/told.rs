@@ -2,8 +2,10 @@
 //! them, and most of each is its series.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::{Input, Kind, Measured, Report, Scenario, Stage, Target, moment};
@@ -41,6 +43,21 @@ pub struct Told {
 }
 
 impl Told {
+    /// What a text tells. Our tools write snapshots and details last, and there it stops reading;
+    /// members in any other order are read as well.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn read(text: &str) -> serde_json::Result<Self> {
+        let mut partial = Partial::default();
+        // Ending early is an error to the reader, and none to us.
+        let _ = serde_json::Deserializer::from_str(text).deserialize_map(&mut partial);
+        match partial.whole() {
+            Some(told) => Ok(told),
+            None => serde_json::from_str(text),
+        }
+    }
+
     /// When it ended, since the Unix epoch; `None` if the text is no RFC 3339 time.
     pub fn ended(&self) -> Option<Duration> {
         moment(&self.ended_at)
@@ -104,4 +121,75 @@ fn counts<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Scenario>, D::Error
         ..Scenario::default()
     };
     Ok(counts.into_iter().map(scenario).collect())
+}
+
+/// Members as they come.
+#[derive(Default)]
+struct Partial {
+    schema: Option<String>,
+    kind: Option<Kind>,
+    id: Option<String>,
+    started_at: Option<String>,
+    ended_at: Option<String>,
+    target: Option<Target>,
+    inputs: Option<Vec<Input>>,
+    verdict: Option<RunVerdict>,
+    profile: Option<String>,
+    labels: BTreeMap<String, String>,
+    scenarios: Option<Vec<Scenario>>,
+}
+
+impl Partial {
+    /// The report, if nothing of it can come any more: a profile stands before the scenarios.
+    fn whole(self) -> Option<Told> {
+        Some(Told {
+            schema: self.schema?,
+            kind: self.kind?,
+            id: self.id?,
+            started_at: self.started_at?,
+            ended_at: self.ended_at?,
+            target: self.target?,
+            inputs: self.inputs?,
+            verdict: self.verdict?,
+            profile: Some(self.profile?),
+            labels: self.labels,
+            scenarios: self.scenarios?,
+        })
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Partial {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a report")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        #[derive(Deserialize)]
+        struct Measurements(#[serde(deserialize_with = "counts")] Vec<Scenario>);
+        while let Some(name) = members.next_key::<String>()? {
+            match name.as_str() {
+                "schema" => self.schema = members.next_value()?,
+                "kind" => self.kind = members.next_value()?,
+                "id" => self.id = members.next_value()?,
+                "startedAt" => self.started_at = members.next_value()?,
+                "endedAt" => self.ended_at = members.next_value()?,
+                "target" => self.target = members.next_value()?,
+                "inputs" => self.inputs = members.next_value()?,
+                "verdict" => self.verdict = members.next_value()?,
+                "profile" => self.profile = members.next_value()?,
+                "labels" => self.labels = members.next_value()?,
+                "scenarios" => {
+                    let Measurements(scenarios) = members.next_value()?;
+                    self.scenarios = Some(scenarios);
+                    if self.profile.is_some() {
+                        return Err(A::Error::custom("all that is needed was read"));
+                    }
+                }
+                _ => drop(members.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
 }

