@@ -172,6 +172,17 @@ impl Room<'_> {
     }
 }
 
+impl Shared {
+    fn set_aside(&self, machine: &str, reason: String) {
+        tracing::error!(actor = machine, %reason, "a part of a saved state was put aside");
+        let mut put_aside = self.put_aside.lock().unwrap_or_else(PoisonError::into_inner);
+        let note = (machine.to_owned(), reason);
+        if !put_aside.contains(&note) {
+            put_aside.push(note);
+        }
+    }
+}
+
 impl Journal {
     /// A journal and its writer, which has opened nothing yet.
     /// `journalled` names every machine whose changes it will hold: the journal is cut only behind
@@ -226,12 +237,7 @@ impl Journal {
 
     /// Notes that something of a machine could not be read back and was left out.
     pub(crate) fn set_aside(&self, machine: &str, reason: String) {
-        tracing::error!(actor = machine, %reason, "a part of a saved state was put aside");
-        let mut put_aside = self.shared.put_aside.lock().unwrap_or_else(PoisonError::into_inner);
-        let note = (machine.to_owned(), reason);
-        if !put_aside.contains(&note) {
-            put_aside.push(note);
-        }
+        self.shared.set_aside(machine, reason);
     }
 
     /// What could not be read back since the process started: the machine, and why.

@@ -312,6 +312,9 @@ impl Writer {
         if let Some((_, newest)) = newest {
             self.clock.not_before(newest);
         }
+        if let Some(damage) = store.damage() {
+            self.shared.set_aside("the store", damage.to_owned());
+        }
         self.set_reader(Some(store.reader()));
         self.store = Some(store);
         self.unsynced = true;

@@ -131,7 +131,8 @@ fn store_in(directory: &Path) -> StoreFactory {
             Err(StoreError::Corrupt(why)) => {
                 let aside = put_aside(&directory)?;
                 tracing::error!(%why, aside = %aside.display(), "the state was put aside");
-                SledStore::open(&directory)
+                let empty = format!("{why}; its files are in {}", aside.display());
+                SledStore::open(&directory).map(|store| store.in_place_of(empty))
             }
             opened => opened,
         };

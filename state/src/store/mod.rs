@@ -16,6 +16,7 @@ use crate::machine::{RecordWrite, Records};
 pub mod faulty;
 pub mod memory;
 mod pieces;
+mod seal;
 pub mod sled;
 
 /// One atomic step.
@@ -61,6 +62,11 @@ pub trait Store: Send {
     /// # Errors
     /// [`StoreError`]: what was applied is undecided; the store must be dropped.
     fn sync(&mut self) -> Result<(), StoreError>;
+
+    /// What was found to be lost when the store was opened, in a sentence; `None` if nothing was.
+    fn damage(&self) -> Option<&str> {
+        None
+    }
 
     /// The number of the last journal record; 0 if there was none.
     fn last_seq(&self) -> u64;

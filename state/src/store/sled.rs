@@ -21,6 +21,7 @@ use std::time::Duration;
 use sled::{Batch, Tree};
 
 use super::pieces::{Turnstile, put, remove, whole};
+use super::seal::Seal;
 use super::{Commit, JournalRecord, Store, StoreError, decode_change, encode_change};
 use crate::machine::{Entry, Order, ReadError, Records, Scan, Table};
 
@@ -43,6 +44,8 @@ pub struct SledStore {
     db: sled::Db,
     data_file: File,
     seq: u64,
+    seal: Seal,
+    damage: Option<String>,
 }
 
 impl SledStore {
@@ -57,8 +60,22 @@ impl SledStore {
         let data_file = File::open(data_file_of(directory))
             .map_err(|error| StoreError::Io(format!("{}: {error}", directory.display())))?;
         let seq = last_seq_of(&tree)?;
+        let (mut seal, sealed) = Seal::open(directory);
+        let damage = sealed.filter(|sealed| *sealed > seq).map(|sealed| {
+            format!("the journal ends at record {seq}, and had reached {sealed} on disk")
+        });
+        if damage.is_some() {
+            seal.write(seq);
+        }
         let tree = Arc::new(RwLock::new(Some(tree)));
-        Ok(Self { tree, turnstile: Arc::default(), db, data_file, seq })
+        Ok(Self { tree, turnstile: Arc::default(), db, data_file, seq, seal, damage })
+    }
+
+    /// The same store, opened in the place of one that makes no sense.
+    #[must_use]
+    pub fn in_place_of(mut self, damaged: String) -> Self {
+        self.damage = Some(damaged);
+        self
     }
 
     fn with<T>(&self, work: impl FnOnce(&Tree) -> Result<T, sled::Error>) -> Result<T, StoreError> {
@@ -107,7 +124,13 @@ impl Store for SledStore {
 
     fn sync(&mut self) -> Result<(), StoreError> {
         self.db.flush().map_err(engine)?;
-        self.data_file.sync_data().map_err(|error| StoreError::Io(error.to_string()))
+        self.data_file.sync_data().map_err(|error| StoreError::Io(error.to_string()))?;
+        self.seal.write(self.seq);
+        Ok(())
+    }
+
+    fn damage(&self) -> Option<&str> {
+        self.damage.as_deref()
     }
 
     fn last_seq(&self) -> u64 {

@@ -72,6 +72,41 @@ fn what_was_cut_or_overwritten_leaves_no_pieces_behind() {
 }
 
 #[test]
+fn a_damaged_byte_that_cuts_the_journal_short_is_said_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = SledStore::open(directory.path()).unwrap();
+    for nth in 0..200 {
+        store.apply(&[change(&format!("record {nth}"))]).unwrap();
+        store.sync().unwrap();
+    }
+    assert_eq!(store.damage(), None);
+    // As a kill leaves them: a store that is closed in order writes more.
+    let killed = || {
+        let copy = tempfile::tempdir().unwrap();
+        for file in ["conf", "db", "seal"] {
+            std::fs::copy(directory.path().join(file), copy.path().join(file)).unwrap();
+        }
+        copy
+    };
+    let whole = killed();
+    let opened = SledStore::open(whole.path()).unwrap();
+    assert_eq!((opened.damage(), opened.last_seq()), (None, 200));
+    let damaged = killed();
+    let path = damaged.path().join("db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let wanted = b"record 100";
+    let at = bytes.windows(wanted.len()).position(|each| each == wanted).unwrap();
+    bytes[at] ^= 0x55;
+    std::fs::write(&path, bytes).unwrap();
+    let opened = SledStore::open(damaged.path()).unwrap();
+    assert_eq!(opened.last_seq(), 100);
+    let lost = "the journal ends at record 100, and had reached 200 on disk";
+    assert_eq!(opened.damage(), Some(lost));
+    drop(opened);
+    assert_eq!(SledStore::open(damaged.path()).unwrap().damage(), None);
+}
+
+#[test]
 fn a_power_cut_loses_what_was_not_synced_and_nothing_else() {
     let disk = MemoryDisk::default();
     let mut store = MemoryStore::open(&disk);
