@@ -10,18 +10,26 @@ use clap::ValueEnum;
 use tokio_util::sync::CancellationToken;
 
 use self::plan::{Arms, Prepared};
+use super::drill::Caller;
+use super::probe::prober_of;
 use super::tool::{Common, Format, Found, Tool};
-use crate::load::canary::Compared;
+use crate::load::arms::{self, Unfit};
+use crate::load::canary::{Compared, Comparison};
 use crate::slo::canary::kept::{self, Details, Rollback};
 use crate::slo::policy::{CanaryPolicy, Owners, Policy as _, SloBaseline};
 use crate::slo::report::Kind;
 use crate::slo::verdict::{Circumstance, RunVerdict};
+
+/// How often a probe of an arm is asked again: one slow moment of the host is nobody's fault.
+const PROBE_RETRIES: u32 = 1;
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    caller: Caller,
     /// The server in service.
     #[arg(long, value_name = "URL", required_unless_present = "explain")]
     control_url: Option<String>,
@@ -105,16 +113,17 @@ async fn drive(
     owners: Owners,
 ) -> ExitCode {
     let cancelled: CancellationToken = tool.cancelled();
-    let comparison = match prepared.comparison(&arms, tool.seed(), tool.common.timeout).await {
+    let comparison = match fitting(&tool, arguments, (&arms, &prepared), &owners).await {
         Ok(comparison) => comparison,
-        Err(why) => return unreachable(tool, why),
+        Err(Ending::Code(code)) => return code,
+        Err(Ending::Unfit(unfit)) => return unreachable(tool, unfit),
     };
     let progress = tool.progress();
     let compared = comparison.run(&owners, &cancelled, &|line| progress.line(&line)).await;
     drop(progress);
     let compared = match compared {
         Ok(compared) => compared,
-        Err(why) => return unreachable(tool, why.to_string()),
+        Err(why) => return unreachable(tool, Unfit::because(why.to_string())),
     };
     let Compared { judgement, looks, scenarios, objectives } = compared;
     let mut checks = kept::checks(&judgement, &prepared.slo, &owners);
@@ -184,10 +193,35 @@ fn next(arguments: &Arguments, details: &Details) -> Vec<String> {
     }
 }
 
+/// Why nothing is compared.
+enum Ending {
+    /// Said already.
+    Code(ExitCode),
+    /// An arm is broken beforehand.
+    Unfit(Unfit),
+}
+
+/// What is compared, once both arms have passed the same probes.
+async fn fitting(
+    tool: &Tool,
+    arguments: &Arguments,
+    (arms, prepared): (&Arms, &Prepared),
+    owners: &Owners,
+) -> Result<Comparison, Ending> {
+    let prober = |url: &String| {
+        prober_of(tool, url, (Vec::new(), PROBE_RETRIES), &arguments.caller).map_err(Ending::Code)
+    };
+    let probers = [prober(&arms.urls[0])?, prober(&arms.urls[1])?];
+    arms::fit(&probers, owners).await.map_err(Ending::Unfit)?;
+    let compared = prepared.comparison(arms, &arguments.caller, (tool.seed(), tool.common.timeout));
+    compared.await.map_err(|why| Ending::Unfit(Unfit::because(why)))
+}
+
 /// Ends a run before its first request that counts: exit code 5.
-fn unreachable(tool: Tool, why: String) -> ExitCode {
+fn unreachable(tool: Tool, unfit: Unfit) -> ExitCode {
+    let Unfit { reasons, checks } = unfit;
     let beside = vec![Circumstance::Unreachable];
-    tool.end(Found { beside, reasons: vec![why], ..Found::default() })
+    tool.end(Found { beside, reasons, checks, ..Found::default() })
 }
 
 #[expect(clippy::print_stderr, reason = "whoever ran the command reads why it failed")]

@@ -127,6 +127,22 @@ pub(super) struct Wanted {
 /// A stream may take longer than `--timeout`, which is meant for short answers.
 const CHAT_TIMEOUT: Duration = Duration::from_secs(60);
 
+impl Caller {
+    /// The token, if one is set: an empty variable is one that nobody set.
+    pub(super) fn token(&self) -> Option<Secret> {
+        set(&self.auth_token).map(Secret::new)
+    }
+
+    /// The thread, if one is set.
+    pub(super) fn thread(&self) -> Option<String> {
+        set(&self.thread_id)
+    }
+}
+
+fn set(text: &Option<String>) -> Option<String> {
+    text.clone().filter(|text| !text.trim().is_empty())
+}
+
 impl std::fmt::Debug for Caller {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("Caller")
@@ -154,8 +170,6 @@ impl Wanted {
     fn order(self, tool: &Tool) -> Result<Order, ExitCode> {
         let baseline: SloBaseline = tool.policy_at(self.slo.as_deref())?;
         let owners: Owners = tool.policy(Owners::FILE)?;
-        // An empty variable is one that nobody set.
-        let set = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
         Ok(Order {
             base_url: tool.common.base_url.clone(),
             profile: self.profile,
@@ -170,8 +184,8 @@ impl Wanted {
             seed: tool.seed(),
             timeout: tool.common.timeout,
             chat_timeout: tool.common.timeout.max(CHAT_TIMEOUT),
-            token: set(self.caller.auth_token).map(Secret::new),
-            thread: set(self.caller.thread_id),
+            token: self.caller.token(),
+            thread: self.caller.thread(),
             baseline,
             owners,
         })

@@ -13,7 +13,8 @@ use crate::load::clock;
 use crate::load::drill::Profile;
 use crate::load::gameday::journal;
 use crate::load::probes::{Probe, Rounds};
-use crate::slo::policy::{self, GatePolicy, Owners, Policy, Problem, SloBaseline};
+use crate::slo::canary::kept;
+use crate::slo::policy::{self, CanaryPolicy, GatePolicy, Owners, Policy, Problem, SloBaseline};
 use crate::slo::release::{self, Evidence, Rules, lint};
 use crate::slo::report::{Check, Kind};
 use crate::slo::verdict::{CheckVerdict, Circumstance};
@@ -72,7 +73,10 @@ async fn gated(arguments: &Arguments) -> Result<ExitCode, ExitCode> {
     let files = validated(&tool, arguments)?;
     let profile = arguments.profile.clone().unwrap_or_else(|| files.policy.drill.profile.clone());
     if arguments.lint || arguments.common.dry_run {
-        say(&format!("sound: {}, {}, {}", GatePolicy::FILE, SloBaseline::FILE, Owners::FILE));
+        // It judges no release here, but whoever asks for a lint asks for every file.
+        let _: CanaryPolicy = tool.policy(CanaryPolicy::FILE)?;
+        let sound = [GatePolicy::FILE, SloBaseline::FILE, Owners::FILE, CanaryPolicy::FILE];
+        say(&format!("sound: {}", sound.join(", ")));
         lint::never_paged(&files.slo).iter().for_each(|note| say(note));
         if arguments.lint {
             return owned(&tool, arguments, &files.owners);
@@ -121,8 +125,8 @@ fn validated(tool: &Tool, arguments: &Arguments) -> Result<Files, ExitCode> {
 /// # Errors
 /// Exit code 2, every finding said.
 fn owned(tool: &Tool, arguments: &Arguments, owners: &Owners) -> Result<ExitCode, ExitCode> {
-    let checks = Probe::ALL.iter().map(|probe| format!("check:probe.{}", probe.id()));
-    let checks: Vec<_> = checks.collect();
+    let probes = Probe::ALL.iter().map(|probe| format!("check:probe.{}", probe.id()));
+    let checks: Vec<_> = probes.chain([kept::VERDICT_SUBJECT.to_owned()]).collect();
     let reports = arguments.reports.as_ref().unwrap_or(&tool.common.out);
     let exercised = journal::exercised(&journal::read(reports));
     let checks = checks.iter().map(String::as_str);
@@ -176,7 +180,7 @@ async fn probed(
     found: &mut Found,
 ) -> Result<Vec<Check>, ExitCode> {
     let retries = files.policy.probes.retries;
-    let prober = super::probe::prober(tool, Vec::new(), retries, arguments.caller.clone())?;
+    let prober = super::probe::prober(tool, Vec::new(), retries, &arguments.caller)?;
     let mut rounds = Rounds::default();
     match prober.round(0).await {
         Ok(outcomes) => rounds.add(outcomes),

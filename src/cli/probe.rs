@@ -55,7 +55,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Err(code) => return code,
     };
     let only = only.iter().filter_map(|id| Probe::by_id(id)).collect();
-    let prober = match prober(&tool, only, retries, caller) {
+    let prober = match prober(&tool, only, retries, &caller) {
         Ok(prober) => prober,
         Err(code) => return code,
     };
@@ -75,12 +75,25 @@ pub(super) fn prober(
     tool: &Tool,
     only: Vec<Probe>,
     retries: u32,
-    caller: Caller,
+    caller: &Caller,
+) -> Result<Prober, ExitCode> {
+    prober_of(tool, &tool.common.base_url, (only, retries), caller)
+}
+
+/// The same of another server than the tool's: of an arm of a comparison.
+///
+/// # Errors
+/// The code to exit with, said why.
+pub(super) fn prober_of(
+    tool: &Tool,
+    base_url: &str,
+    (only, retries): (Vec<Probe>, u32),
+    caller: &Caller,
 ) -> Result<Prober, ExitCode> {
     let source = Source::from_process().map_err(|faults| super::refuse(&faults))?;
     let secret = |name: &str| source.text(name).map(Secret::new);
     let plan = Plan {
-        base: tool.common.base_url.parse().map_err(|_| said("--base-url is no address"))?,
+        base: base_url.parse().map_err(|_| said("there is no such address"))?,
         only,
         retries,
         timeout: tool.common.timeout,
@@ -88,12 +101,12 @@ pub(super) fn prober(
             ops_token: super::operators_token(),
             whatsapp_app_secret: secret("WHATSAPP_APP_SECRET"),
             whatsapp_verify_token: secret("WHATSAPP_VERIFY_TOKEN"),
-            chat_token: caller.auth_token.map(Secret::new),
+            chat_token: caller.token(),
         },
         origin: source
             .text("ALLOWED_ORIGINS")
             .and_then(|list| list.split(',').next().map(|origin| origin.trim().to_owned())),
-        thread: caller.thread_id,
+        thread: caller.thread(),
     };
     Prober::new(plan).map_err(|error| said(&format!("no client can be made: {error}")))
 }

@@ -28,7 +28,7 @@ pub(super) use self::common::{Common, Format};
 pub(super) use self::progress::Progress;
 use crate::contract::rfc3339;
 use crate::load::ops_client::OpsClient;
-use crate::load::target::Address;
+use crate::load::traffic::Target;
 use crate::report::human::{self, Colour};
 use crate::report::{html, junit, markdown, prometheus};
 use crate::slo::policy::Policy;
@@ -280,7 +280,7 @@ fn misused(why: &str) -> ExitCode {
 
 /// Whether a tool may ask there at all: an address, and this machine where the tool does harm.
 fn may_be_asked(kind: Kind, address: &str, allow_remote: bool) -> Result<(), String> {
-    let Some(address) = Address::parse(address) else {
+    let Ok(address) = Target::parse(address) else {
         // What is no address may still hold a password.
         return Err("--base-url is no address of a server, such as http://127.0.0.1:8787".into());
     };

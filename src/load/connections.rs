@@ -4,7 +4,7 @@
 //! and counts one arrival twice at the server.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,7 +134,7 @@ impl Pool {
 
     /// The address on this machine that a client's requests come from.
     fn source(&self, client: u16) -> Option<IpAddr> {
-        let many = self.client_ips > 1 && self.target.is_loopback();
+        let many = self.client_ips > 1 && self.has_sources();
         let [high, low] = (client + 2).to_be_bytes();
         many.then(|| Ipv4Addr::new(127, 0, high, low).into())
     }
@@ -152,9 +152,15 @@ impl Pool {
         Ok(address)
     }
 
-    /// The address that a proxy would name for a client of another machine's server.
+    /// Whether requests can come from many addresses of this machine: the whole of 127.0.0.0/8 is
+    /// its own, of IPv6 `::1` alone.
+    fn has_sources(&self) -> bool {
+        self.target.is_loopback() && self.target.host.parse::<Ipv6Addr>().is_err()
+    }
+
+    /// The address that a proxy would name for a client, where requests all come from one.
     pub(super) fn forwarded_for(&self, client: u16) -> Option<String> {
-        let many = self.client_ips > 1 && !self.target.is_loopback();
+        let many = self.client_ips > 1 && !self.has_sources();
         let [high, low] = (client + 1).to_be_bytes();
         // Addresses that are set aside for benchmarks (RFC 2544).
         many.then(|| format!("198.18.{high}.{low}"))

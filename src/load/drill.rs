@@ -22,7 +22,7 @@ use self::growth::Growth;
 pub use self::profiles::Profile;
 use super::generator::{Arm, Generator, Run};
 use super::live::Live;
-use super::plan::{Gaps, Model, Plan};
+use super::plan::{Gaps, Model, Plan, StagePlan};
 use super::scenarios::{CHAT, Chat, GMAIL, Webhook};
 use super::traffic::{Target, Traffic};
 use crate::config::Secret;
@@ -31,6 +31,9 @@ use crate::slo::policy::slo::ScenarioSlo;
 use crate::slo::policy::{Owners, SloBaseline};
 use crate::slo::report::{Check, Scenario};
 use crate::slo::verdict::Circumstance;
+
+/// More requests than callers make in any time that a drill lasts.
+const UNCOUNTED: u64 = 1 << 40;
 
 /// What is asked of a drill.
 pub struct Order {
@@ -102,15 +105,28 @@ impl Order {
     /// The stages of every scenario that would run, and what these sizes can prove.
     pub fn plan(&self, name: &str) -> Plan {
         let stages = self.profile.shaped(name, self.rate, self.lasting);
-        let open = Plan::open(stages, self.seed);
-        let model = match self.concurrency {
-            Some(concurrency) => Model::Closed { concurrency, lasting: self.lasting },
-            None => Model::Open,
+        let (model, stages) = match (self.concurrency, self.lasting) {
+            (None, _) => (Model::Open, stages),
+            (Some(concurrency), None) => (Model::Closed { concurrency, lasting: None }, stages),
+            // How many requests so many callers make in that time is the server's to say.
+            (Some(concurrency), lasting) => {
+                let rate = stages.first().map_or(1.0, |stage| stage.rate);
+                let stages = vec![StagePlan::of(UNCOUNTED, rate)];
+                (Model::Closed { concurrency, lasting }, stages)
+            }
         };
+        let open = Plan::open(stages, self.seed);
         let (max_inflight, client_ips) = (self.max_inflight, self.client_ips);
         let timeout = if name == CHAT { self.chat_timeout } else { self.timeout };
         let gaps = self.gaps;
         Plan { model, gaps, max_inflight, client_ips, timeout, ..open }
+    }
+
+    /// Chats that sessions are asked for ahead: those of the schedule. Callers that make more of
+    /// them in their time take turns with the same sessions.
+    fn chats(&self) -> u64 {
+        let stages = self.profile.shaped(CHAT, self.rate, self.lasting);
+        stages.iter().map(|stage| stage.requests).sum()
     }
 
     /// The scenarios in question, in the order they run.
@@ -210,7 +226,7 @@ async fn prepare<'a>(
         (CHAT, Some(token)) => Chat::as_user(token, order.thread.clone(), order.seed)
             .map_err(|error| error.to_string())?
             .shared(),
-        (CHAT, None) => Chat::anonymous(base, plan.requests(), order.seed, order.timeout)
+        (CHAT, None) => Chat::anonymous(base, order.chats(), order.seed, order.timeout)
             .await
             .map_err(|error| error.to_string())?
             .shared(),

@@ -1,47 +1,30 @@
-//! A server by its address: whether it is this machine, and which version it says it is.
+//! What a server's address says of it, and which version the server says it is.
 
 use std::time::Duration;
 
-use reqwest::{Client, Url};
+use reqwest::Client;
+
+use super::traffic::Target;
 
 /// The most bytes of its description that are read.
 const MAX_BYTES: usize = 4 << 20;
 
-/// An address of a server, over `http` or `https`.
-#[derive(Clone, Debug)]
-pub struct Address {
-    url: Url,
-}
-
-impl Address {
-    /// The address in a text; `None` of what is none.
-    pub fn parse(text: &str) -> Option<Self> {
-        let url = Url::parse(text).ok()?;
-        (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(Self { url })
-    }
-
+impl Target {
     /// Scheme, host and port: no user, no password, no path.
     pub fn origin(&self) -> String {
-        self.url.origin().ascii_serialization()
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority.to_str().unwrap_or_default())
     }
 
-    /// The host.
+    /// Name or address, without brackets.
     pub fn host(&self) -> &str {
-        self.url.host_str().unwrap_or_default()
-    }
-
-    /// Whether it is this machine, by its name alone: no other name is looked up.
-    pub fn is_loopback(&self) -> bool {
-        let bare = self.host().trim_start_matches('[').trim_end_matches(']');
-        let address = bare.parse::<std::net::IpAddr>();
-        bare == "localhost" || address.is_ok_and(|address| address.is_loopback())
+        &self.host
     }
 
     /// The version in the server's own description; `None` if none comes in time.
     pub async fn version(&self, patience: Duration) -> Option<String> {
         let client = Client::builder().no_proxy().timeout(patience).build().ok()?;
-        let url = self.url.join("/openapi.json").ok()?;
-        let mut answer = client.get(url).send().await.ok()?;
+        let mut answer = client.get(self.origin() + "/openapi.json").send().await.ok()?;
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.ok()? {
             if body.len() + chunk.len() > MAX_BYTES {

@@ -116,8 +116,13 @@ mod tests {
         let target = Target::parse("https://[::1]/path").unwrap();
         assert_eq!((target.host.as_str(), target.port, target.tls), ("::1", 443, true));
         assert!(target.is_loopback());
-        let target = Target::parse("http://api.example:8080").unwrap();
+        assert_eq!(target.origin(), "https://[::1]");
+        let target = Target::parse("http://name:password@api.example:8080").unwrap();
         assert_eq!(target.authority, "api.example:8080");
+        assert_eq!(
+            (target.origin().as_str(), target.host()),
+            ("http://api.example:8080", "api.example")
+        );
         assert!(!target.is_loopback());
         let refused = Target::parse("ftp://user:password@host").unwrap_err().to_string();
         assert!(!refused.contains("password"), "{refused}");

@@ -16,6 +16,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::power::{Planned, planned};
 use crate::slo::policy::CanaryPolicy;
 use crate::slo::stats::holm;
 use crate::slo::verdict::{CheckVerdict, RunVerdict};
@@ -203,8 +204,7 @@ pub fn judge(pairs: &[Pair], policy: &CanaryPolicy, look: Look) -> Judgement {
     }
     let tests = pairs.len() * metrics::METRICS;
     for pair in pairs {
-        let wide = pair.scenario.starts_with("chat").then(|| policy.for_chat());
-        let policy = wide.as_ref().unwrap_or(policy);
+        let policy = &policy.of(&pair.scenario);
         let mut measured = metrics::measure(pair, policy);
         let level = look.alpha / tests as f64;
         power::detectable(&mut measured, policy, level);

@@ -3,18 +3,19 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
-use sendcat::load::known_server::{KnownServer, Reply};
+use sendcat::load::known_server::Reply;
 use sendcat::slo::canary::{Block, Ended, Look, Pair, Sample, judge};
 use sendcat::slo::policy::{CanaryPolicy, Policy as _};
 use sendcat::slo::verdict::RunVerdict;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::front::Front;
+use crate::support::mutant::{Mutant, is, says};
 use crate::support::scene::timed;
-use crate::support::server::Setup;
+use crate::support::server::{Server, Setup};
 use crate::support::webhook::eventually;
 
 /// The judge's budget for one run (OPERATIONS.md §7).
@@ -57,14 +58,9 @@ fn reasons(report: &Value) -> &Vec<Value> {
     report["details"]["reasons"].as_array().expect("a list, if an empty one")
 }
 
-/// A server that does to some requests what the script says, and answers all others at once.
-fn known(script: fn(u64) -> (Duration, Reply)) -> KnownServer {
-    let keep_alive = Duration::from_secs(5);
-    KnownServer::start(Arc::new(move |_, number| script(number)), keep_alive).expect("a free port")
-}
-
-fn healthy() -> KnownServer {
-    known(|_| (Duration::ZERO, Reply::Status(200)))
+/// A sound server that answers the drill at once.
+fn healthy(server: &Server) -> Front {
+    Front::of(server.url(), |_| (Duration::ZERO, Reply::Status(200)))
 }
 
 /// One request of a hundred, not the first, and in no step with the blocks.
@@ -76,7 +72,7 @@ fn one_in_a_hundred(number: u64) -> bool {
 fn two_identical_servers_pass_and_the_report_says_what_would_have_been_caught() {
     let (control, candidate) = (Setup::sandbox().start(), Setup::sandbox().start());
     let urls = ["--control-url", control.url(), "--candidate-url", candidate.url()];
-    let (code, report) = run(&[&urls[..], &["--rate", "250"]].concat());
+    let (code, report) = run(&[&urls[..], &["--rate", "400"]].concat());
     assert_eq!((code, &report["verdict"]), (0, &Value::from("PASS")), "{:?}", reasons(&report));
     let details = &report["details"];
     let caught = details["wouldHaveCaught"][0].as_str().unwrap();
@@ -100,8 +96,9 @@ fn one_server_as_both_arms_passes() {
 
 #[test]
 fn fifty_milliseconds_on_one_request_of_a_hundred_are_caught() {
-    let control = healthy();
-    let candidate = known(|number| {
+    let server = Setup::sandbox().start();
+    let control = healthy(&server);
+    let candidate = Front::of(server.url(), |number| {
         let slow = if one_in_a_hundred(number) { 50 } else { 0 };
         (Duration::from_millis(slow), Reply::Status(200))
     });
@@ -115,8 +112,9 @@ fn fifty_milliseconds_on_one_request_of_a_hundred_are_caught() {
 
 #[test]
 fn one_5xx_of_a_hundred_is_caught_within_two_looks() {
-    let control = healthy();
-    let candidate = known(|number| {
+    let server = Setup::sandbox().start();
+    let control = healthy(&server);
+    let candidate = Front::of(server.url(), |number| {
         let status = if one_in_a_hundred(number) { 500 } else { 200 };
         (Duration::ZERO, Reply::Status(status))
     });
@@ -131,7 +129,8 @@ fn one_5xx_of_a_hundred_is_caught_within_two_looks() {
 
 #[tokio::test]
 async fn a_candidate_that_dies_midway_is_no_verdict() {
-    let (control, candidate) = (healthy(), healthy());
+    let server = Setup::sandbox().start();
+    let (control, candidate) = (healthy(&server), healthy(&server));
     let urls = ["--control-url", &control.url(), "--candidate-url", &candidate.url()];
     let out = TempDir::new().unwrap();
     let child = spawned(out.path(), &[&urls[..], &["--profile", "burst"]].concat());
@@ -147,19 +146,64 @@ async fn a_candidate_that_dies_midway_is_no_verdict() {
 
 #[test]
 fn too_few_samples_a_server_that_is_not_there_and_a_remote_one_have_codes_of_their_own() {
-    let server = healthy();
-    let few = ["--control-url", &server.url(), "--aa", "--samples", "30"];
+    // Probes wait for a limit that the run before them has used up.
+    let server = Setup::sandbox().with("RATE_LIMIT_WHATSAPP_MAX", 100_000).start();
+    let few = ["--control-url", server.url(), "--aa", "--samples", "30"];
     let (code, report) = run(&few);
     assert_eq!((code, &report["verdict"]), (3, &Value::from("INCONCLUSIVE")));
-    let gone = { healthy().url() };
-    let (code, report) = run(&["--control-url", &server.url(), "--candidate-url", &gone]);
+    let gone = { healthy(&server).url() };
+    let (code, report) = run(&["--control-url", server.url(), "--candidate-url", &gone]);
     assert_eq!(code, 5, "{report:#}");
+    let why = report["reasons"][0].as_str().unwrap();
+    assert!(why.starts_with(&format!("the candidate {gone} cannot be reached")), "{why}");
     let out = TempDir::new().unwrap();
-    let remote = ["--control-url", &server.url(), "--candidate-url", "http://192.0.2.1"];
+    let remote = ["--control-url", server.url(), "--candidate-url", "http://192.0.2.1"];
     let refused = spawned(out.path(), &remote).wait_with_output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("--allow-remote"), "{said}");
+}
+
+#[test]
+fn a_candidate_that_fails_a_probe_is_not_compared_and_the_probe_is_named() {
+    let server = Setup::sandbox().start();
+    let candidate = Mutant::of(server.url(), |heard, answer| {
+        if heard.line == "POST /api/whatsapp/webhook" && is(answer, 403) {
+            says(answer, "200 OK");
+        }
+        Duration::ZERO
+    });
+    let (code, report) = run(&["--control-url", server.url(), "--candidate-url", candidate.url()]);
+    let why = "the candidate fails probe.whatsapp.signature: expected status 403, got 200 \
+               (asked 2 times)";
+    assert_eq!((code, &report["reasons"]), (5, &serde_json::json!([why])), "{report:#}");
+    let verdict = |id: &str| {
+        let rows = report["checks"].as_array().unwrap();
+        rows.iter().find(|row| row["id"] == id).map(|row| row["verdict"].as_str().unwrap())
+    };
+    assert_eq!(verdict("candidate.probe.whatsapp.signature"), Some("fail"));
+    assert_eq!(verdict("control.probe.whatsapp.signature"), Some("pass"));
+    assert_eq!(report["scenarios"], serde_json::json!([]), "nothing was compared");
+}
+
+#[test]
+fn a_dry_run_says_what_so_many_samples_can_show_and_asks_nothing() {
+    let told = |samples: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sendcat"));
+        command.args(["canary", "--dry-run", "--scenarios", "whatsapp_webhook"]).env_clear();
+        command.args(["--control-url", "http://127.0.0.1:1", "--aa", "--samples", samples]);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let enough = told("6000");
+    let caught = "\n  whatsapp_webhook: would have caught +50 ms on ≥ ";
+    assert!(enough.contains("120 blocks, 120 are needed") && enough.contains(caught), "{enough}");
+    assert!(enough.contains("; 11 blocks must differ, all to one side\n"), "{enough}");
+    assert!(!enough.contains("INCONCLUSIVE"), "{enough}");
+    let few = told("820");
+    let why = "INCONCLUSIVE at best: 16 full blocks per arm, 120 are needed";
+    assert!(few.contains(why), "{few}");
 }
 
 /// The best of many tries: a busy host slows one, not all.

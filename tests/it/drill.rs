@@ -1,5 +1,8 @@
 //! `sendcat drill`: the command against a real server and against servers whose faults are known.
 
+mod flags;
+mod gates;
+
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,10 +48,13 @@ impl Drill {
         scenarios.iter().find(|it| it["id"] == id).unwrap_or_else(|| panic!("{id}: {}", self.log))
     }
 
-    fn verdict(&self, id: &str) -> &str {
+    fn row(&self, id: &str) -> &Value {
         let checks = self.report["checks"].as_array().expect("there is a report");
-        let check = checks.iter().find(|it| it["id"] == id);
-        check.and_then(|it| it["verdict"].as_str()).unwrap_or_else(|| panic!("no row {id}"))
+        checks.iter().find(|it| it["id"] == id).unwrap_or_else(|| panic!("no row {id}"))
+    }
+
+    fn verdict(&self, id: &str) -> &str {
+        self.row(id)["verdict"].as_str().expect("a word")
     }
 }
 

@@ -65,6 +65,13 @@ fn broken_files_exit_2_with_their_line_and_nobody_exits_5_with_every_row_without
     let (code, _, said) = ran(dir.path(), &["--lint", "--policy", &wide]);
     assert_eq!(code, Some(2));
     assert!(said.contains("gate.json:6:5: burnRate.shortWindowMaxBurnRate: 10 can"), "{said}");
+    let lax = include_str!("../../src/slo/policy/canary-policy.json")
+        .replace("\"alphaFamily\": 0.005", "\"alphaFamily\": 0.5");
+    file("canary-policy.json", &lax);
+    let (code, _, said) =
+        ran(dir.path(), &["--lint", "--config-dir", dir.path().to_str().unwrap()]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("canary-policy.json:3:3: alphaFamily: "), "{said}");
     let orphaned = include_str!("../../src/slo/policy/ownership-matrix.json")
         .replace("\"route:/api/chat\"", "\"route:/api/nothing\"");
     let orphaned = file("owners.json", &orphaned);

@@ -4,18 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Arguments, Profile};
-use crate::config::Secret;
+use crate::cli::drill::Caller;
 use crate::load::arms;
 use crate::load::canary::{Asked, Comparison};
 use crate::load::scenarios::{self, CHAT, GMAIL, WHATSAPP, Webhook};
-use crate::load::target::Address;
 use crate::load::traffic::{Target, Traffic};
-use crate::slo::canary::Look;
+use crate::slo::canary::{Look, planned};
 use crate::slo::policy::{CanaryPolicy, SloBaseline};
 
 /// Both servers: control, then candidate.
 pub(super) struct Arms {
-    urls: [String; 2],
+    pub(super) urls: [String; 2],
     targets: [Target; 2],
     /// Without user, password and path.
     pub(super) shown: [String; 2],
@@ -25,7 +24,7 @@ impl Arms {
     pub(super) fn of(addresses: [&String; 2]) -> Result<Self, String> {
         let read = |address: &String| {
             let target = Target::parse(address).map_err(|error| error.to_string())?;
-            let shown = Address::parse(address).ok_or("no address of a server")?.origin();
+            let shown = target.origin();
             Ok::<_, String>((address.clone(), target, shown))
         };
         let (control, candidate) = (read(addresses[0])?, read(addresses[1])?);
@@ -96,7 +95,15 @@ impl Prepared {
                 "look at {samples} per arm and scenario: {blocks} blocks, {min_blocks} are \
                  needed; an identical pair fails with a chance of at most {alpha}\n"
             );
+            for (name, _) in &self.scenarios {
+                let shown = planned(name, &self.policy, *look, self.scenarios.len());
+                text += &format!("  {}\n", shown.caught);
+                if let Some(why) = shown.undecided {
+                    text += &format!("  INCONCLUSIVE at best: {why}\n");
+                }
+            }
         }
+        text += "  more noise than none takes more requests for the same effect\n";
         let last = self.looks.last().map_or(0, |look| look.samples);
         for (name, rate) in &self.scenarios {
             let took = Duration::from_secs_f64((last as f64 / rate).ceil());
@@ -106,19 +113,16 @@ impl Prepared {
         text
     }
 
-    /// What is compared, once both arms have shown that they are ready for it.
+    /// What is compared, of arms that have shown that they are fit for it.
     ///
     /// # Errors
-    /// One is not: a sentence that says which and why.
+    /// One gives nobody to chat as: a sentence that says why.
     pub(super) async fn comparison(
         &self,
         arms: &Arms,
-        seed: u64,
-        timeout: Duration,
+        caller: &Caller,
+        (seed, timeout): (u64, Duration),
     ) -> Result<Comparison, String> {
-        for (name, url) in ["control", "candidate"].into_iter().zip(&arms.urls) {
-            arms::ready(url, timeout).await.map_err(|why| format!("the {name} {why}"))?;
-        }
         let mut asked = Vec::new();
         let samples = self.looks.last().map_or(0, |look| look.samples);
         for (name, rate) in &self.scenarios {
@@ -128,7 +132,11 @@ impl Prepared {
                 traffic.push(match name.as_str() {
                     GMAIL => Arc::new(Webhook::gmail()) as Arc<dyn Traffic>,
                     WHATSAPP => Arc::new(Webhook::whatsapp()),
-                    _ => chat(url, samples + self.policy.block_requests, seed, timeout).await?,
+                    _ => {
+                        let user = caller.token().map(|token| (token, caller.thread()));
+                        let chats = samples + self.policy.block_requests;
+                        arms::chats(url, user, chats, (seed, timeout)).await?
+                    }
                 });
             }
             let traffic = traffic.try_into().map_err(|_count| "two arms".to_owned())?;
@@ -143,17 +151,4 @@ impl Prepared {
             timeout,
         })
     }
-}
-
-async fn chat(
-    address: &str,
-    chats: u64,
-    seed: u64,
-    timeout: Duration,
-) -> Result<Arc<dyn Traffic>, String> {
-    let source = crate::cli::source().ok();
-    let text = |name: &str| source.as_ref().and_then(|source| source.text(name));
-    let user = text("RELIABILITY_AUTH_TOKEN").map(Secret::new);
-    let user = user.map(|token| (token, text("RELIABILITY_THREAD_ID")));
-    arms::chats(address, user, chats, (seed, timeout)).await
 }

@@ -15,7 +15,16 @@ pub(super) fn text(order: &Order) -> String {
         let requests = plan.requests();
         let model = match plan.model {
             Model::Open => "open",
-            Model::Closed { .. } => "closed",
+            Model::Closed { lasting: None, .. } => "closed",
+            Model::Closed { concurrency, lasting: Some(lasting) } => {
+                let lasting = humantime::format_duration(lasting);
+                let _ = writeln!(
+                    text,
+                    "{name}: as many requests as {concurrency} callers make in {lasting}, closed \
+                     model: what they prove is known only after"
+                );
+                continue;
+            }
         };
         let _ = writeln!(text, "{name}: {requests} requests, {model} model");
         for stage in &plan.stages {

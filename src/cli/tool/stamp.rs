@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::common::Common;
-use crate::load::target::Address;
+use crate::load::traffic;
 use crate::slo::report::{Host, Kind, Target};
 
 /// How long the server may take to say its version; a tool waits for no more than this.
@@ -25,9 +25,9 @@ pub(super) struct Stamp {
 impl Stamp {
     /// Looks at the machine, begins to ask the server, and hears signals from now on.
     pub(super) fn take(kind: Kind, common: &Common, cancelled: CancellationToken) -> Self {
-        let address = Address::parse(&common.base_url);
+        let address = traffic::Target::parse(&common.base_url).ok();
         let target = Target {
-            base_url: address.as_ref().map_or(String::new(), Address::origin),
+            base_url: address.as_ref().map_or(String::new(), traffic::Target::origin),
             ..Target::default()
         };
         let asks = kind != Kind::SloDashboard && !common.dry_run;

@@ -8,6 +8,9 @@ use crate::slo::policy::{CanaryPolicy, Owners, SloBaseline};
 use crate::slo::report::Check;
 use crate::slo::verdict::{CheckVerdict, Circumstance, RunVerdict};
 
+/// Whose the row of the verdict is, as the owners' rules name it.
+pub const VERDICT_SUBJECT: &str = "check:canary.verdict";
+
 /// What `details` of a canary's report holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -135,7 +138,7 @@ fn verdict(judgement: &Judgement, owners: &Owners) -> Check {
             (CheckVerdict::NoData, judgement.reasons.join("; "))
         }
     };
-    let (owner, runbook) = owners.of("");
+    let (owner, runbook) = owners.of(VERDICT_SUBJECT);
     Check {
         id: "canary.verdict".to_owned(),
         scenario: String::new(),

@@ -7,8 +7,8 @@
 //! together is taken as the lesser one's. Signs and sums over a hundred blocks are taken as
 //! normal. Simulated runs hold what comes of it against what the judge really catches.
 
-use super::metrics::{Measured, RATES};
-use super::{Row, Unit};
+use super::metrics::{METRICS, Measured, RATES, measure};
+use super::{Block, Ended, Look, Pair, Row, Sample, Unit};
 use crate::slo::policy::CanaryPolicy;
 use crate::slo::stats::{normal, signs_to_reject};
 
@@ -161,6 +161,36 @@ pub(super) fn blind(rows: &[Row], policy: &CanaryPolicy) -> Option<String> {
         let seen = effect(&rows[at], policy);
         format!("too noisy: it would have caught {seen}, and {} is asked for", percent(wanted))
     })
+}
+
+/// What so many requests of a scenario can show, where nothing but the effect differs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    /// What would be caught, and how many blocks have to differ for it.
+    pub caught: String,
+    /// Why they decide nothing, whatever comes.
+    pub undecided: Option<String>,
+}
+
+/// What a look can show of one scenario of so many: its size alone, for noise is known only after.
+pub fn planned(scenario: &str, policy: &CanaryPolicy, look: Look, scenarios: usize) -> Planned {
+    let policy = &policy.of(scenario);
+    let quiet = Sample { latency_ms: 10.0, lag_ms: 0.0, ended: Ended::Expected };
+    let block = Block { control: vec![quiet], candidate: vec![quiet] };
+    let pair = Pair { scenario: scenario.into(), blocks: vec![block], candidate_meets_slo: true };
+    let mut measured = measure(&pair, policy);
+    let blocks = look.samples / policy.block_requests.max(1);
+    measured.blocks = vec![Default::default(); blocks as usize];
+    measured.samples = blocks * policy.block_requests;
+    let level = look.alpha / (scenarios * METRICS).max(1) as f64;
+    detectable(&mut measured, policy, level);
+    let differ = signs_to_reject(0, level);
+    let caught = sentence(scenario, &measured.rows, policy);
+    let caught = format!("{caught}; {differ} blocks must differ, all to one side");
+    let undecided = (blocks < look.min_blocks)
+        .then(|| format!("{blocks} full blocks per arm, {} are needed", look.min_blocks))
+        .or_else(|| blind(&measured.rows, policy));
+    Planned { caught, undecided }
 }
 
 /// What a pass of a scenario would have caught.

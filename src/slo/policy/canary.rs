@@ -122,6 +122,11 @@ impl Default for Detect {
 }
 
 impl CanaryPolicy {
+    /// The policy as it is for a scenario.
+    pub fn of(&self, scenario: &str) -> Self {
+        if scenario.starts_with("chat") { self.for_chat() } else { self.clone() }
+    }
+
     /// The same policy with the limits of a chat, whose provider is noisier than this server:
     /// 500 ms for p95 and above, 1000 ms for the slow tail (OPERATIONS.md §4).
     pub fn for_chat(&self) -> Self {

@@ -9,6 +9,7 @@ pub(crate) mod client;
 pub(crate) mod documented;
 pub(crate) mod exchange;
 pub(crate) mod expected;
+pub(crate) mod front;
 pub(crate) mod ledger;
 pub(crate) mod listener;
 pub(crate) mod mailbox;

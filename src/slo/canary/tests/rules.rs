@@ -219,3 +219,27 @@ fn quantiles_by_selection_are_those_of_the_sorted_values() {
         assert_eq!(got, qs.map(|q| quantile(&sorted, q)), "{size} values");
     }
 }
+
+#[test]
+fn a_plan_says_of_its_size_what_the_judge_says_of_a_run_without_noise() {
+    let policy = CanaryPolicy::built_in();
+    let quiet = |name: &str, blocks: usize| {
+        let mut pair = Pair { scenario: name.into(), ..pair(1, blocks, unchanged) };
+        for sample in
+            pair.blocks.iter_mut().flat_map(|it| it.control.iter_mut().chain(&mut it.candidate))
+        {
+            *sample = Sample { latency_ms: 10.0, lag_ms: 0.0, ended: Ended::Expected };
+        }
+        pair
+    };
+    for (name, blocks) in [("whatsapp_webhook", 120), ("chat_stream_http", 240), ("gmail", 16)] {
+        let look = Look::only(blocks * 50, &policy);
+        let judged = judge(&[quiet(name, blocks as usize), quiet("other", 120)], &policy, look);
+        let told = planned(name, &policy, look, 2);
+        assert!(told.caught.starts_with(&judged.would_have_caught[0]), "{told:?} {judged:?}");
+        assert_eq!(told.undecided.is_some(), blocks < 120, "{told:?}");
+    }
+    // 0.5 to the 10th is more than a level of 0.005 over eight tests, to the 11th it is less.
+    let told = planned("whatsapp_webhook", &policy, Look::only(6000, &policy), 1);
+    assert!(told.caught.ends_with("; 11 blocks must differ, all to one side"), "{told:?}");
+}
