@@ -22,9 +22,9 @@ pub(super) struct Linted {
 }
 
 /// Every route that this server registers and every subject of a check (`check:probe.chat_cors`)
-/// has an owner that is not the default, and every page that a rule names is there; a chapter whose
-/// last game day is older than 90 days, or that there was none at all, is a warning. `exercised` has
-/// the last game day of chapters by their anchors; `now` is since the Unix epoch.
+/// has an owner that is not the default, and every page that a rule names is there; a chapter
+/// whose last game day is older than 90 days, or that there was none at all, is a warning.
+/// `exercised` has the last game day of chapters by their anchors; `now` is since the Unix epoch.
 pub(super) fn lint<'a>(
     owners: &Owners,
     checks: impl IntoIterator<Item = &'a str>,

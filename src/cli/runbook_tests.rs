@@ -6,6 +6,8 @@ use sendcat_state::alert_rules::AlertRule;
 use super::Arguments;
 use crate::console::runbook;
 use crate::http::routes::{Guard, ROUTES, Route};
+use crate::load::gameday::catalog;
+use crate::load::probes::Probe;
 use crate::telemetry;
 
 /// Lines of the runbook's blocks of commands.
@@ -23,7 +25,7 @@ fn commands() -> Vec<&'static str> {
 }
 
 /// What else a runbook needs, by its beginning.
-const OTHERS: &[&str] = &["URL=", "export OPS_TOKEN=", "WHO=", "df ", "kill -TERM "];
+const OTHERS: &[&str] = &["URL=", "export OPS_TOKEN=", "WHO=", "OTHER=", "df ", "kill -TERM "];
 
 #[test]
 fn a_command_of_the_runbook_is_ours_or_one_that_every_machine_has() {
@@ -41,6 +43,46 @@ fn every_sendcat_command_of_the_runbook_is_understood() {
         let understood = Arguments::try_parse_from(line.split_whitespace());
         assert!(understood.is_ok(), "{line}: {:?}", understood.err().map(|it| it.to_string()));
     }
+}
+
+#[test]
+fn every_tool_has_its_place_in_the_runbook() {
+    for tool in ["snapshot", "config", "probe", "drill", "gate", "canary", "gameday", "dashboard"] {
+        let is_there = commands().iter().any(|line| line.starts_with(&format!("sendcat {tool}")));
+        assert!(is_there, "sendcat {tool}");
+    }
+}
+
+/// The game day that a chapter names is one that exercises this chapter.
+#[test]
+fn a_chapter_is_rehearsed_by_a_fault_of_its_own() {
+    let mut chapter = "";
+    let mut rehearsed = 0;
+    for line in runbook::TEXT.lines() {
+        chapter = line.strip_prefix("## ").unwrap_or(chapter);
+        let Some(fault) = line.trim().strip_prefix("sendcat gameday --faults ") else { continue };
+        let fault = fault.split(' ').next().unwrap_or_default();
+        let kind = catalog::of(fault).unwrap_or_else(|| panic!("there is no fault {fault}"));
+        let anchor = chapter.to_lowercase().replace(' ', "-");
+        if anchor != "rehearsals" {
+            assert_eq!(kind.runbook, anchor, "{line}");
+            rehearsed += 1;
+        }
+    }
+    assert!(rehearsed > 4, "{rehearsed}");
+}
+
+#[test]
+fn every_probe_of_the_runbook_is_one() {
+    let mut asked = 0;
+    for line in commands() {
+        let Some((_, ids)) = line.split_once("--only ") else { continue };
+        for id in ids.split(' ').next().unwrap_or_default().split(',') {
+            assert!(Probe::by_id(id).is_some(), "{line}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 4, "{asked}");
 }
 
 /// The row that a line of curl asks, if there is one.

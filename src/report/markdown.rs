@@ -45,7 +45,7 @@ fn checks(out: &mut String, report: &Report) {
             out,
             "| {} | `{}` | {} | {}/{} | {burn} | {} | {} | {} |",
             row.verdict.marked(),
-            escaped(&row.id),
+            code(&row.id),
             escaped(&held(row)),
             row.bad,
             row.total,
@@ -79,6 +79,11 @@ fn scenarios(out: &mut String, report: &Report) {
         }
     }
     out.push('\n');
+}
+
+/// Text within backticks, where nothing but a bar can be escaped.
+pub(super) fn code(text: &str) -> String {
+    text.replace('`', "'").replace('|', "\\|").replace(['\n', '\r'], " ")
 }
 
 /// Text that can neither end its cell nor be markup.

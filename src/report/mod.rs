@@ -24,7 +24,11 @@ fn worst_first(report: &Report) -> Vec<&Check> {
 
 /// A value of a row in the unit of its indicator: a share in percent, else a plain number.
 fn value(row: &Check, value: f64) -> String {
-    if row.total > 0 && (0.0..=1.0).contains(&value) { percent(value) } else { number(value) }
+    // A burn rate counts budgets, a percentile's effect milliseconds, a verdict rows.
+    let counts = row.id.starts_with("burn.")
+        || matches!(row.sli.as_str(), "p50" | "p95" | "p99" | "p995" | "verdict");
+    let is_share = row.total > 0 && !counts && (0.0..=1.0).contains(&row.threshold);
+    if is_share && (-1.0..=1.0).contains(&value) { percent(value) } else { number(value) }
 }
 
 /// A share as people read it.

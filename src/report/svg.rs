@@ -99,7 +99,8 @@ impl Chart {
                     @let x = r(scale.x(*x));
                     line class="mark" x1=(x) x2=(x) y1=(TOP) y2=(base) {}
                     // On both sides in turn: two marks may be close to each other.
-                    @let class = if n % 2 == 0 { "word end" } else { "word" };
+                    @let is_left = n % 2 == 0 || x.parse().is_ok_and(|x: f64| x > WIDTH * 0.75);
+                    @let class = if is_left { "word end" } else { "word" };
                     text class=(class) x=(x) y=(base + 40.0) { (word) }
                 }
             }

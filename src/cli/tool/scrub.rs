@@ -1,5 +1,5 @@
-//! No secret leaves in a report, wherever it came from: the environment, an address with a password,
-//! a server that says back what it was sent.
+//! No secret leaves in a report, wherever it came from: the environment, an address with a
+//! password, a server that says back what it was sent.
 //!
 //! Every text of a report that something outside had a hand in passes here before anything is
 //! rendered, so no rendering has a rule of its own to forget.

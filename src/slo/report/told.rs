@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{Input, Kind, Measured, Report, Scenario, Stage, Target, moment};
+use super::{Input, Kind, Lag, Measured, Report, Scenario, Stage, Target, moment};
 use crate::slo::verdict::RunVerdict;
 
 /// A report without its rows, series and classes of statuses.
@@ -114,11 +114,15 @@ fn counts<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Scenario>, D::Error
         latency_ms: Measured,
     }
     let counts: Vec<Counts> = Deserialize::deserialize(input)?;
+    // Whole: what is empty by default would be made, histograms included, and thrown away.
     let scenario = |Counts { id, stages, latency_ms }| Scenario {
         id,
+        model: String::new(),
         stages,
+        lag_ms: Lag::default(),
         latency_ms,
-        ..Scenario::default()
+        by_status_class: BTreeMap::new(),
+        series: Vec::new(),
     };
     Ok(counts.into_iter().map(scenario).collect())
 }

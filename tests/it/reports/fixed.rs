@@ -118,7 +118,7 @@ fn scenario(id: &str, stages: Vec<Stage>) -> Scenario {
 
 /// Every status that there is, and more than there are colours.
 const MANY: &[(u16, u64)] =
-    &[(200, 120), (400, 20), (401, 20), (403, 60), (413, 20), (415, 20), (429, 50), (503, 6)];
+    &[(200, 120), (400, 20), (401, 20), (403, 60), (413, 20), (415, 20), (429, 50), (503, 26)];
 
 /// A drill that failed by its 5xx.
 pub(super) fn drill() -> Report {

@@ -1,4 +1,4 @@
-//! `sendcat dashboard` over folders of reports: its renderings, its exit codes, and how long it takes.
+//! `sendcat dashboard` over folders of reports: its renderings, its exit codes, how long it takes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,9 +17,8 @@ use crate::support::scene::timed;
 /// When the fixed dashboard is asked, since the Unix epoch.
 const NOW: Duration = Duration::from_secs(1_771_400_000);
 
-/// How long it may take over 500 reports (OPERATIONS.md §7); this is a build without optimisation,
-/// beside other tests.
-const WITHIN: Duration = Duration::from_secs(3);
+/// How long it may take over 500 reports (OPERATIONS.md §7).
+const WITHIN: Duration = Duration::from_secs(1);
 
 fn moment(since_epoch: Duration) -> String {
     let at = std::time::UNIX_EPOCH + since_epoch;
@@ -145,10 +144,12 @@ fn five_hundred_reports_are_read_at_once() {
             .replace(&report.ended_at, &moment(ended));
         std::fs::write(out.path().join(format!("load-drill-{number}.json")), of_it).unwrap();
     }
-    let ((code, text), took) = timed(|| asked(out.path(), &["--format", "json"]));
+    // The quickest of three: this machine has other tests to run.
+    let ask = || timed(|| asked(out.path(), &["--format", "json"]));
+    let ((code, text), took) = [ask(), ask(), ask()].into_iter().min_by_key(|it| it.1).unwrap();
     let told: Value = serde_json::from_str(&text).expect("it prints JSON");
     let known = told["objectives"].as_array().unwrap().iter();
     assert_eq!(known.filter(|row| row["reports"] == 12).count(), 10, "{text}");
-    assert_eq!(code, Some(0));
+    assert_eq!(code, Some(1));
     assert!(took < WITHIN, "{took:?}");
 }
