@@ -72,13 +72,17 @@ fn one_in_a_hundred(number: u64) -> bool {
 fn two_identical_servers_pass_and_the_report_says_what_would_have_been_caught() {
     let (control, candidate) = (Setup::sandbox().start(), Setup::sandbox().start());
     let urls = ["--control-url", control.url(), "--candidate-url", candidate.url()];
-    let (code, report) = run(&[&urls[..], &["--rate", "400"]].concat());
+    let (code, report) = run(&[&urls[..], &["--rate", "300"]].concat());
     assert_eq!((code, &report["verdict"]), (0, &Value::from("PASS")), "{:?}", reasons(&report));
     let details = &report["details"];
     let caught = details["wouldHaveCaught"][0].as_str().unwrap();
     assert!(caught.starts_with("whatsapp_webhook: would have caught +50 ms on ≥ "), "{caught}");
     assert_eq!(details["rollback"]["decision"], "promote");
     assert_eq!(details["rollback"]["rollbackOn"], serde_json::json!(["FAIL"]));
+    let verdict = &report["checks"][0];
+    assert_eq!((&verdict["id"], &verdict["verdict"]), (&"canary.verdict".into(), &"pass".into()));
+    assert_eq!(verdict["runbook"], "RUNBOOK.md#canary-failed");
+    assert_eq!(verdict["owner"]["team"], "platform");
     let ids: Vec<_> = report["scenarios"].as_array().unwrap().iter().map(|it| &it["id"]).collect();
     assert_eq!(ids, ["whatsapp_webhook@control", "whatsapp_webhook@candidate"]);
     for scenario in report["scenarios"].as_array().unwrap() {

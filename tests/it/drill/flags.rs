@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sendcat::load::known_server::{KnownServer, Reply};
+use sendcat::load::plan::{Arrival, Gaps, Plan, StagePlan};
 use serde_json::{Value, json};
 
 use super::{answering, drill};
@@ -44,19 +45,26 @@ fn noting() -> (KnownServer, Arc<Mutex<Vec<u64>>>) {
     (KnownServer::start(Arc::new(script), Duration::from_secs(5)).unwrap(), came)
 }
 
+/// How far what came is from a schedule, on average; when the run began is not known.
+fn off(came: &[u64], gaps: Gaps) -> f64 {
+    let stages = vec![StagePlan::of(came.len() as u64, 40.0)];
+    let plan = Plan { gaps, ..Plan::open(stages, 7) };
+    let late = |(came, due): (&u64, Arrival)| *came as f64 - due.due_us as f64;
+    let late: Vec<_> = came.iter().zip(plan.arrivals()).map(late).collect();
+    let mean = late.iter().sum::<f64>() / late.len() as f64;
+    late.iter().map(|late| (late - mean).abs()).sum::<f64>() / late.len() as f64
+}
+
 #[test]
-fn poisson_arrivals_come_in_exponential_gaps() {
+fn poisson_arrivals_come_as_the_seed_has_drawn_them() {
     let (server, came) = noting();
-    let seen = statuses(&server.url(), &["--arrival", "poisson", "--rate", "150"]);
-    assert_eq!(seen, json!({"403": 300}));
+    let flags = ["--arrival", "poisson", "--rate", "40", "--duration", "1500ms"];
+    assert_eq!(statuses(&server.url(), &flags), json!({"403": 60}));
     let came = came.lock().unwrap();
-    let gaps: Vec<_> = came.windows(2).map(|two| two[1] - two[0]).collect();
-    // A third of them is shorter than 0.4 of the mean, a seventh longer than twice of it.
-    let share = |of: &dyn Fn(u64) -> bool| {
-        gaps.iter().filter(|gap| of(**gap)).count() as f64 / gaps.len() as f64
-    };
-    let (short, long) = (share(&|gap| gap < 2_667), share(&|gap| gap > 13_333));
-    assert!((0.2..0.55).contains(&short) && (0.05..0.25).contains(&long), "{short} {long}");
+    // Before them the drill asked whether anybody is there.
+    let came = &came[came.len() - 60..];
+    let (drawn, even) = (off(came, Gaps::Poisson), off(came, Gaps::Constant));
+    assert!(drawn < even, "{drawn} µs from what was drawn, {even} µs from even gaps");
 }
 
 #[test]
