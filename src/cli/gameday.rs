@@ -17,6 +17,7 @@ use crate::load::gameday::journal;
 use crate::load::gameday::plan::Plan;
 use crate::load::gameday::run::{Played, Stage, TimelineRow, play};
 use crate::load::gameday::server::{BoardError, Target};
+use crate::slo::policy::{Policy as _, SloBaseline};
 use crate::slo::report::Kind;
 
 /// What the command takes.
@@ -49,7 +50,7 @@ pub(super) struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Profile {
-    /// 3 s of baseline, at most 10 s of fault.
+    /// 3 s of baseline, at most 20 s of fault.
     Quick,
     /// As they ship.
     Standard,
@@ -60,8 +61,11 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         return list(arguments);
     }
     let begun = Tool::begin(Kind::GameDay, arguments.common.clone());
-    let begun = begun.and_then(|tool| Ok((plans(arguments, &tool)?, tool)));
-    let (plans, tool) = match begun {
+    let begun = begun.and_then(|tool| {
+        let promised = tool.policy::<SloBaseline>(SloBaseline::FILE)?;
+        Ok((plans(arguments, &tool)?, promised, tool))
+    });
+    let (plans, promised, tool) = match begun {
         Ok(begun) => begun,
         Err(code) => return code,
     };
@@ -78,7 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(prepared) => prepared,
         Err(why) => return refuse(&why),
     };
-    let (played, error) = runtime.block_on(play_all(arguments, target, plans, &tool));
+    let (played, error) = runtime.block_on(play_all(arguments, (target, promised), plans, &tool));
     // What is still on its way has nobody to tell.
     runtime.shutdown_background();
     ending::end(tool, &played, error)
@@ -87,7 +91,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 /// Plays one after the other; one that was aborted is the last.
 async fn play_all(
     arguments: &Arguments,
-    target: Target,
+    (target, promised): (Target, SloBaseline),
     plans: Vec<Plan>,
     tool: &Tool,
 ) -> (Vec<Played>, Option<BoardError>) {
@@ -105,6 +109,7 @@ async fn play_all(
             target: target.clone(),
             run: format!("{run:x}-{:x}-{nth}", std::process::id()),
             out: arguments.common.out.clone(),
+            promised: promised.clone(),
             interrupted: Arc::clone(&interrupted),
         };
         let id = plan.id.clone();
@@ -156,12 +161,14 @@ fn plans(arguments: &Arguments, tool: &Tool) -> Result<Vec<Plan>, ExitCode> {
 
 fn shipped(fault: &str, profile: Profile) -> Result<Plan, String> {
     let kind = catalog::of(fault);
-    let kind = kind.ok_or_else(|| format!("there is no fault {fault:?}; --list has them all"))?;
-    let plan = catalog::plan_for(fault).ok_or_else(|| format!("{fault}: {}", kind.about))?;
+    let plan = catalog::plan_for(fault).ok_or_else(|| match kind {
+        Some(kind) => format!("{fault}: {}", kind.about),
+        None => format!("there is no fault {fault:?}; --list has them all"),
+    })?;
     Ok(match profile {
         Profile::Standard => plan,
         Profile::Quick => {
-            Plan { baseline_s: plan.baseline_s.min(3), fault_s: plan.fault_s.min(10), ..plan }
+            Plan { baseline_s: plan.baseline_s.min(3), fault_s: plan.fault_s.min(20), ..plan }
         }
     })
 }
@@ -182,7 +189,12 @@ fn consent(arguments: &Arguments, plans: &[Plan]) -> Result<(), String> {
         return Ok(());
     }
     let faults: Vec<_> = plans.iter().map(|plan| plan.fault.as_str()).collect();
-    let what = format!("this breaks {} by {}", arguments.common.base_url, faults.join(", "));
+    let whose = if plans.iter().all(Plan::needs_own_server) {
+        "a server of its own"
+    } else {
+        &arguments.common.base_url
+    };
+    let what = format!("this breaks {whose} by {}", faults.join(", "));
     if !std::io::stdin().is_terminal() {
         return Err(format!("{what}: nobody is there to ask, so say --yes"));
     }
@@ -208,6 +220,7 @@ fn list(arguments: &Arguments) -> ExitCode {
         let maker = match kind.maker {
             Maker::Server => "server",
             Maker::Client => "client",
+            Maker::Own => "own   ",
             Maker::Nobody => "nobody",
         };
         let last = exercised.get(kind.runbook).map_or("never exercised", String::as_str);

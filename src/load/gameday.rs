@@ -3,7 +3,8 @@
 //!
 //! Reading order: [`plan`] is what is written down before, [`catalog`] every fault and the plan
 //! that ships for it, [`tally`] what is seen, [`abort`] what ends it early, [`phase`] the machine
-//! of it all; [`run`] looks and acts, by [`server`], [`traffic`], [`attack`] and [`host`];
+//! of it all; [`run`] looks and acts, by [`server`], [`traffic`], [`attack`] and [`host`], and
+//! by [`ordeal`] what its [`own_server`] suffers; [`steady`] is before and after;
 //! [`verdict`] and [`journal`] are what is left.
 
 pub mod abort;
@@ -11,10 +12,13 @@ pub mod attack;
 pub mod catalog;
 pub mod host;
 pub mod journal;
+pub mod ordeal;
+pub mod own_server;
 pub mod phase;
 pub mod plan;
 pub mod run;
 pub mod server;
+pub mod steady;
 pub mod tally;
 pub mod traffic;
 pub mod verdict;

@@ -3,30 +3,44 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::phase::Sight;
 use super::plan::{Plan, Sli};
-use super::tally::Seen;
+use super::tally::{Seen, Tally};
+use crate::slo::policy::SloBaseline;
 
-/// How often in a row probes may fail.
-const PROBES: u32 = 3;
+/// Limits that end a game day whatever it plays; a plan may have its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Limits {
+    /// How often in a row probes may fail.
+    pub probes: u32,
+    /// Seconds that the server may be out of reach.
+    pub contact_s: u64,
+    /// Seconds in a row in which a scenario that has nothing to do with the fault may be over
+    /// twice its budget of 5xx.
+    pub unrelated_s: u64,
+    /// Free disk here, in MB, below which nothing is tried any more.
+    pub free_disk_mb: u64,
+    /// Memory of the server, in MB, beyond which nothing is tried any more.
+    pub rss_mb: f64,
+    /// 5xx and requests without an answer, of all scenarios from the fault on.
+    pub failures: u64,
+}
 
-/// How long the server may be out of reach.
-const CONTACT: Duration = Duration::from_secs(5);
-
-/// How long a scenario that has nothing to do with the fault may fail too often.
-const UNRELATED_S: u64 = 3;
-
-/// Twice the budget of 1 % that a webhook has; a chat's is 5 %.
-const UNRELATED: f64 = 0.02;
-const UNRELATED_CHAT: f64 = 0.10;
-
-/// Free disk below which nothing is tried any more.
-const DISK_MB: u64 = 512;
-
-/// Memory of the server beyond which nothing is tried any more.
-const RSS_MB: f64 = 2048.0;
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            probes: 3,
+            contact_s: 5,
+            unrelated_s: 3,
+            free_disk_mb: 512,
+            rss_mb: 2048.0,
+            failures: 1000,
+        }
+    }
+}
 
 /// Why a game day was ended early.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,12 +60,16 @@ pub enum Abort {
     Disk,
     /// The server's memory has grown past the limit.
     Memory,
+    /// More requests have failed than the plan allows.
+    Failures,
 }
 
 /// What is counted of it.
 #[derive(Debug)]
 pub struct Alarms {
     plan: Plan,
+    budgets: BTreeMap<String, f64>,
+    failures: u64,
     probes_failed: u32,
     contact_at: Duration,
     unrelated: BTreeMap<String, u64>,
@@ -60,10 +78,15 @@ pub struct Alarms {
 }
 
 impl Alarms {
-    /// Nothing is wrong yet.
-    pub fn of(plan: &Plan) -> Self {
+    /// Nothing is wrong yet; what is promised says how much a scenario may suffer.
+    pub fn of(plan: &Plan, promised: &SloBaseline) -> Self {
+        let scenarios = promised.scenarios.iter();
+        let budget = scenarios
+            .filter_map(|(name, of)| Some((name.clone(), of.slis.http5xx.as_ref()?.max_rate)));
         Self {
             plan: plan.clone(),
+            budgets: budget.collect(),
+            failures: 0,
             probes_failed: 0,
             contact_at: Duration::ZERO,
             unrelated: BTreeMap::new(),
@@ -83,25 +106,38 @@ impl Alarms {
         if sight.interrupted {
             return Some(Abort::Interrupted);
         }
+        let limits = self.plan.limits.clone();
         if sight.contact {
             self.contact_at = now;
-        } else if now - self.contact_at >= CONTACT {
+        } else if now - self.contact_at >= Duration::from_secs(limits.contact_s) {
             return Some(Abort::Contact);
         }
-        self.probes_failed = if sight.probes_pass() { 0 } else { self.probes_failed + 1 };
-        if self.probes_failed >= PROBES {
+        // Under a fault that stops the process health suffers as the hypothesis says.
+        let pass = sight.probes_pass() || (self.injected && self.plan.concerns("health"));
+        self.probes_failed = if pass { 0 } else { self.probes_failed + 1 };
+        if self.probes_failed >= limits.probes {
             return Some(Abort::Probes);
         }
-        if sight.free_disk_mb.is_some_and(|free| free < DISK_MB) {
+        if sight.free_disk_mb.is_some_and(|free| free < limits.free_disk_mb) {
             return Some(Abort::Disk);
         }
-        if sight.gauges.and_then(|gauges| gauges.rss_mb).is_some_and(|rss| rss > RSS_MB) {
+        if sight.gauges.and_then(|gauges| gauges.rss_mb).is_some_and(|rss| rss > limits.rss_mb) {
             return Some(Abort::Memory);
         }
         if !self.injected {
             return None;
         }
+        self.failures += sight.scenarios.values().map(Tally::failures).sum::<u64>();
+        if self.failures > limits.failures {
+            return Some(Abort::Failures);
+        }
         self.unrelated(sight).or_else(|| self.condition(sight, fault))
+    }
+
+    /// The budget of a scenario; of what is not promised by name, that of deliveries.
+    fn budget_of(&self, scenario: &str) -> f64 {
+        let own = self.budgets.get(scenario).or_else(|| self.budgets.get("whatsapp_webhook"));
+        own.copied().unwrap_or_default()
     }
 
     fn unrelated(&mut self, sight: &Sight) -> Option<Abort> {
@@ -109,11 +145,11 @@ impl Alarms {
             if self.plan.concerns(name) || tally.total == 0 {
                 continue;
             }
-            let most = if name.starts_with("chat") { UNRELATED_CHAT } else { UNRELATED };
+            let most = 2.0 * self.budget_of(name);
             let share = tally.http_5xx as f64 / tally.total as f64;
             let seconds = self.unrelated.entry(name.clone()).or_default();
             *seconds = if share > most { *seconds + 1 } else { 0 };
-            if *seconds >= UNRELATED_S {
+            if *seconds >= self.plan.limits.unrelated_s {
                 return Some(Abort::Unrelated(name.clone()));
             }
         }

@@ -11,6 +11,8 @@ pub enum Maker {
     Server,
     /// The tool, as a client.
     Client,
+    /// The tool, to the process of a server that it starts itself.
+    Own,
     /// Nobody here: what it would break does not exist.
     Nobody,
 }
@@ -34,6 +36,10 @@ const fn server(fault: &'static str, runbook: &'static str, about: &'static str)
 
 const fn client(fault: &'static str, runbook: &'static str, about: &'static str) -> Kind {
     Kind { fault, maker: Maker::Client, runbook, about }
+}
+
+const fn own(fault: &'static str, runbook: &'static str, about: &'static str) -> Kind {
+    Kind { fault, maker: Maker::Own, runbook, about }
 }
 
 const fn nobody(fault: &'static str, about: &'static str) -> Kind {
@@ -68,9 +74,9 @@ pub const KINDS: &[Kind] = &[
     client("fd.exhaust", "first-five-minutes", "512 idle connections"),
     client("cpu.hog", "first-five-minutes", "every processor is busy"),
     client("webhook.replay_surge", "replay-surge", "one delivery a hundred times a second"),
-    nobody("disk.corrupt", "needs a server that the tool starts itself: see tests/it/disk.rs"),
-    nobody("process.sigkill", "needs a server that the tool starts itself: see tests/it/kill.rs"),
-    nobody("process.sigstop", "needs a server that the tool starts itself"),
+    own("disk.corrupt", "state-put-aside", "a byte of the store is damaged while it is down"),
+    own("process.sigkill", "first-five-minutes", "the process is killed and started again"),
+    own("process.sigstop", "first-five-minutes", "the process stands still for six seconds"),
     nobody("store.away", "there is no shared store in this build to be away"),
 ];
 
@@ -82,11 +88,12 @@ pub fn of(fault: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.fault == fault)
 }
 
-/// The plan that ships for a fault; `None` for what nobody makes here.
-pub fn plan_for(fault: &str) -> Option<Plan> {
+/// The plan that ships under that name, or the first for a fault of that name; `None` for what
+/// nobody makes here.
+pub fn plan_for(name: &str) -> Option<Plan> {
     let plans: Vec<serde_json::Value> = serde_json::from_str(BUILT_IN).unwrap_or_default();
-    let plan = plans.into_iter().find(|plan| plan["fault"] == fault)?;
-    policy::read(fault, &plan.to_string()).ok()
+    let of = |key: &str| plans.iter().find(|plan| plan[key] == name);
+    policy::read(name, &of("id").or_else(|| of("fault"))?.to_string()).ok()
 }
 
 #[cfg(test)]
@@ -101,8 +108,9 @@ mod tests {
         }
         let plans: Vec<Plan> = serde_json::from_str(BUILT_IN).unwrap();
         assert!(plans.iter().all(|plan| of(&plan.fault).is_some()));
-        let made = KINDS.iter().filter(|kind| kind.maker != Maker::Nobody).count();
-        assert_eq!(plans.len(), made, "one each");
+        for plan in &plans {
+            assert_eq!(plan_for(&plan.id).as_ref(), Some(plan), "{} has one name", plan.id);
+        }
     }
 
     #[test]

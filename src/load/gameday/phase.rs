@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::abort::{Abort, Alarms};
 use super::plan::Plan;
 use super::tally::{Gauges, Seen, Tally};
+use crate::slo::policy::SloBaseline;
 
 /// How long the fault that changes nothing is in force.
 const NOOP: Duration = Duration::from_secs(1);
@@ -54,6 +55,10 @@ impl Sight {
     /// Whether health was asked and answered well.
     pub fn probes_pass(&self) -> bool {
         self.scenarios.get("health").is_some_and(|health| health.total > 0 && health.hurt() == 0)
+    }
+
+    fn saw_probes(&self) -> bool {
+        self.scenarios.get("health").is_some_and(|health| health.total > 0)
     }
 
     fn hurt(&self) -> u64 {
@@ -140,12 +145,14 @@ pub struct GameDay {
     pub unsteady: Option<String>,
     /// Whether the fault was seen to be gone; `None` if it never was in force.
     pub revert_verified: Option<bool>,
+    /// Probes that failed when it was over, each in a sentence.
+    pub probes_failed: Vec<String>,
 }
 
 impl GameDay {
     /// Begins with the baseline.
-    pub fn new(plan: Plan) -> Self {
-        let alarms = Alarms::of(&plan);
+    pub fn new(plan: Plan, promised: &SloBaseline) -> Self {
+        let alarms = Alarms::of(&plan, promised);
         Self {
             plan,
             phase: Phase::Baseline,
@@ -165,6 +172,7 @@ impl GameDay {
             aborted: None,
             unsteady: None,
             revert_verified: None,
+            probes_failed: Vec::new(),
         }
     }
 
@@ -181,6 +189,18 @@ impl GameDay {
     /// How often the fault has bitten.
     pub fn witness(&self) -> u64 {
         self.witness
+    }
+
+    /// Ends it before it has begun, if probes fail.
+    pub fn probed_before(&mut self, failing: &[String]) {
+        if let Some(first) = failing.first() {
+            self.cannot_begin(&format!("probes fail before any fault: {first}"));
+        }
+    }
+
+    /// Takes in what probes say when it is over.
+    pub fn probed_after(&mut self, failing: Vec<String>) {
+        self.probes_failed = failing;
     }
 
     /// Takes one second in.
@@ -294,10 +314,10 @@ impl GameDay {
     /// Whether all is as before, from the revert on: that it was looked up takes seconds that are
     /// not the server's.
     fn note_calm(&mut self, now: Duration, sight: &Sight) {
+        // A second in which nothing was seen says neither: this machine may be busy.
+        let Some(gauges) = sight.gauges.filter(|_| sight.saw_probes()) else { return };
         let since = self.reverted.unwrap_or(self.since);
-        let calm = sight.probes_pass()
-            && sight.hurt() == 0
-            && sight.gauges.is_some_and(|gauges| gauges.is_calm(&self.before));
+        let calm = sight.probes_pass() && sight.hurt() == 0 && gauges.is_calm(&self.before);
         self.calm = match (calm, self.calm) {
             (true, (0, _)) => (1, now - since),
             (true, (seconds, first)) => (seconds + 1, first),
@@ -345,7 +365,7 @@ impl GameDay {
         if self.aborted.is_some() || self.unsteady.is_some() {
             return Score::Aborted;
         }
-        let mut held = self.recovered_in_time();
+        let mut held = self.recovered_in_time() && self.probes_failed.is_empty();
         let mut shown = self.bit();
         for (expected, value) in self.plan.observed(&self.fault) {
             match value {

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::abort::Limits;
+use super::catalog::{self, Maker};
 use super::tally::Seen;
 use crate::slo::policy::{Policy, Problem};
 
@@ -36,6 +38,13 @@ pub struct Plan {
     pub recovery_s: u64,
     /// What ends the game day at once.
     pub stop_conditions: Vec<StopCondition>,
+    /// What ends it whatever it plays.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The tool starts a server of its own for it: what recovers by a restart alone must not be
+    /// done to anybody's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_server: bool,
 }
 
 fn baseline() -> u64 {
@@ -92,6 +101,8 @@ pub enum Sli {
     Unreplayed,
     /// The slowest, in milliseconds.
     MaxMs,
+    /// What 99 of a hundred took at most since they were due, in milliseconds.
+    P99Ms,
     /// Answers that were 5xx, or none.
     Failures,
     /// Most circuits open at once.
@@ -165,6 +176,7 @@ impl Sli {
             | Self::Network
             | Self::Unreplayed
             | Self::MaxMs
+            | Self::P99Ms
             | Self::Failures => false,
             Self::CircuitsOpen
             | Self::Restarts
@@ -188,12 +200,17 @@ impl Sli {
 
 /// What scenarios are called that are not the server itself.
 pub const SCENARIOS: &[&str] =
-    &["health", "whatsapp_webhook", "whatsapp_replay", "chat_stream_http", "attack"];
+    &["health", "whatsapp_webhook", "whatsapp_replay", "chat_stream_http", "attack", "restart"];
 
 /// The scenario of what operators see.
 pub const SERVER: &str = "server";
 
 impl Plan {
+    /// Whether the tool starts a server of its own for it.
+    pub fn needs_own_server(&self) -> bool {
+        self.own_server || catalog::of(&self.fault).is_some_and(|kind| kind.maker == Maker::Own)
+    }
+
     /// Whether a scenario has a hypothesis of its own: it may suffer as that says.
     pub fn concerns(&self, scenario: &str) -> bool {
         self.hypothesis.iter().any(|each| each.scenario == scenario)
@@ -225,7 +242,7 @@ impl Policy for Plan {
         if self.id.is_empty() {
             wrong("id", "it is empty".into(), "name the plan");
         }
-        if super::catalog::of(&self.fault).is_none() {
+        if catalog::of(&self.fault).is_none() {
             let what = format!("there is no fault {:?}", self.fault);
             wrong("fault", what, "write one of `sendcat gameday --list`");
         }

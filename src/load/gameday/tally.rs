@@ -24,12 +24,28 @@ pub struct Tally {
     pub unreplayed: u64,
     /// The slowest, in milliseconds.
     pub max_ms: f64,
+    /// Every one, from when it was due, in milliseconds.
+    #[serde(skip)]
+    pub latencies_ms: Vec<f64>,
 }
 
 impl Tally {
     /// Those that somebody would have noticed.
     pub fn hurt(&self) -> u64 {
         self.http_5xx + self.network + self.unreplayed
+    }
+
+    /// Those that were 5xx, or without an answer.
+    pub fn failures(&self) -> u64 {
+        self.http_5xx + self.network
+    }
+
+    /// What 99 of a hundred took at most, by the nearest rank.
+    fn p99_ms(&self) -> Option<f64> {
+        let mut sorted = self.latencies_ms.clone();
+        sorted.sort_by(f64::total_cmp);
+        let rank = (sorted.len() * 99).div_ceil(100);
+        sorted.get(rank.checked_sub(1)?).copied()
     }
 
     /// Takes another in.
@@ -41,6 +57,7 @@ impl Tally {
         self.limited += other.limited;
         self.unreplayed += other.unreplayed;
         self.max_ms = self.max_ms.max(other.max_ms);
+        self.latencies_ms.extend(&other.latencies_ms);
     }
 }
 
@@ -143,7 +160,8 @@ impl Seen {
             Sli::Network => share(tally.network),
             Sli::Unreplayed => share(tally.unreplayed),
             Sli::MaxMs => Some(tally.max_ms),
-            Sli::Failures => Some((tally.http_5xx + tally.network) as f64),
+            Sli::P99Ms => tally.p99_ms(),
+            Sli::Failures => Some(tally.failures() as f64),
             Sli::CircuitsOpen
             | Sli::Restarts
             | Sli::HangRestarts
@@ -172,6 +190,7 @@ impl Seen {
             | Sli::Network
             | Sli::Unreplayed
             | Sli::MaxMs
+            | Sli::P99Ms
             | Sli::Failures => None,
         }
     }

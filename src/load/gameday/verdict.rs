@@ -58,6 +58,12 @@ pub fn checks(played: &Played, owners: &Owners) -> Vec<Check> {
     } else {
         Check { why: "NO_EFFECT: the fault never bit".into(), ..witness }
     });
+    let failing = day.probes_failed.len() as f64;
+    let probes = row("probesFailed", SERVER, Some(failing), "==", 0.0);
+    checks.push(match day.probes_failed.first() {
+        None => Check { verdict: CheckVerdict::Pass, why: "probes pass after it".into(), ..probes },
+        Some(why) => Check { verdict: CheckVerdict::Fail, why: why.clone(), ..probes },
+    });
     let took = day.recovered.map(|took| took.as_secs_f64());
     let bound = day.plan().recovery_s as f64;
     let recovery = row("recoveryS", SERVER, took, "<=", bound);
@@ -79,7 +85,8 @@ pub fn beside(played: &Played) -> Vec<Circumstance> {
     }
     if day.aborted.is_some() {
         // What is not steady again is not reverted, whatever the list says.
-        let steady = day.recovered.is_some() || day.revert_verified.is_none();
+        let steady = (day.recovered.is_some() && day.probes_failed.is_empty())
+            || day.revert_verified.is_none();
         let how = if steady { Circumstance::Aborted } else { Circumstance::RevertUnverified };
         beside.push(how);
     }
@@ -104,6 +111,7 @@ pub fn details(played: &Played) -> Value {
         "aborted": day.aborted,
         "unsteady": day.unsteady,
         "revertVerified": day.revert_verified,
+        "probesFailed": day.probes_failed,
         "baseline": day.baseline,
         "fault": day.fault,
         "timeline": played.timeline,
