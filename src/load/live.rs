@@ -20,7 +20,7 @@ struct State {
 }
 
 /// A histogram of the last one to two seconds.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Recent {
     second: u64,
     current: Histogram,
@@ -78,9 +78,12 @@ impl Live {
     /// What has come of an arm until now; nothing of an arm that there is not.
     pub fn counts(&self, arm: usize) -> Counts {
         let Some(state) = self.arms.get(arm) else { return Counts::default() };
-        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (p95_ms, lag_self_p99_ms) = (state.latency.quantile(0.95), state.lag.quantile(0.99));
-        Counts { p95_ms, lag_self_p99_ms, ..state.counts.clone() }
+        // The generator waits for this lock at every arrival: only copies are made under it.
+        let (latency, lag, counts) = {
+            let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            (state.latency.clone(), state.lag.clone(), state.counts.clone())
+        };
+        Counts { p95_ms: latency.quantile(0.95), lag_self_p99_ms: lag.quantile(0.99), ..counts }
     }
 
     pub(super) fn sent(&self, arm: usize, stage: u16, lag_self_us: u64, now_us: u64) {
@@ -130,8 +133,8 @@ impl Recent {
         self.current.record_us(us);
     }
 
-    fn quantile(&self, q: f64) -> f64 {
-        let mut both = self.before.clone();
+    fn quantile(self, q: f64) -> f64 {
+        let mut both = self.before;
         both.merge(&self.current);
         both.quantile_ms(q)
     }

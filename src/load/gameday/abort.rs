@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::phase::Sight;
@@ -11,7 +12,7 @@ use super::tally::{Seen, Tally};
 use crate::slo::policy::SloBaseline;
 
 /// Limits that end a game day whatever it plays; a plan may have its own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Limits {
     /// How often in a row probes may fail.

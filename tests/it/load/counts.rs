@@ -128,16 +128,17 @@ async fn two_arms_get_the_same_arrivals_and_every_sample_is_returned() {
 
 #[tokio::test]
 async fn a_cancelled_run_ends_at_once_and_counts_what_it_sent() {
-    let server = server(|_| Reply::Status(200));
     let cancel = CancellationToken::new();
+    let cancels = cancel.clone();
+    let server = server(move |number| {
+        if number == 20 {
+            cancels.cancel();
+        }
+        Reply::Status(200)
+    });
     let plan = Plan::open(vec![StagePlan::of(100_000, 200.0)], 3);
-    let generator = Generator::new(plan, vec![arm(&server.url())]).cancelled_by(cancel.clone());
-    let live = generator.live();
+    let generator = Generator::new(plan, vec![arm(&server.url())]).cancelled_by(cancel);
     let running = tokio::spawn(generator.run());
-    while live.counts(0).done < 20 {
-        tokio::task::yield_now().await;
-    }
-    cancel.cancel();
     let run = running.await.unwrap().unwrap();
     let scenario = run.arms[0].scenario("cancelled", run.model);
     assert!(!run.whole && scenario.conserves());

@@ -232,7 +232,7 @@ pub(super) fn game_day() -> Report {
         "stopConditions": [
             {"sli": "http5xx", "scenario": "health", "op": ">", "value": 0.5, "forS": 3}]});
     let plan: Plan = serde_json::from_value(plan).unwrap();
-    let mut day = GameDay::new(plan);
+    let mut day = GameDay::new(plan, &SloBaseline::built_in());
     let mut timeline = Vec::new();
     for second in 0..30_u64 {
         let phase = day.phase();
