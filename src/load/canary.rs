@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::generator::{Arm, Generator, NotStarted};
 use super::plan::{Plan, Samples, StagePlan};
+use super::pressure::Waiting;
 use super::recorder::Recorder;
 use super::sample::{Received, Sample};
 use super::traffic::{Call, Target, Traffic};
@@ -113,13 +114,14 @@ impl Comparison {
         let mut driven: Vec<Driven> = self.scenarios.iter().map(|_| Driven::default()).collect();
         let mut looks: Vec<Looked> = Vec::new();
         let mut before = 0;
+        let waiting = Waiting::start();
         for look in &self.looks {
             for (asked, driven) in self.scenarios.iter().zip(&mut driven) {
                 progress(format!("{} up to {} per arm", asked.name, look.samples));
                 self.drive(asked, look.samples - before, driven, cancel).await?;
             }
             before = look.samples;
-            let (judgement, objectives) = self.judge(&driven, *look, owners)?;
+            let (judgement, objectives) = self.judge(&driven, *look, waiting, owners)?;
             let verdict = judgement.verdict;
             looks.push(Looked::at(*look, verdict));
             progress(format!("{} after {} per arm", verdict.word(), look.samples));
@@ -187,6 +189,7 @@ impl Comparison {
         &self,
         driven: &[Driven],
         look: Look,
+        waiting: Waiting,
         owners: &Owners,
     ) -> Result<(Judgement, Vec<Check>), HistogramError> {
         let (mut pairs, mut objectives) = (Vec::new(), Vec::new());
@@ -203,7 +206,7 @@ impl Comparison {
             });
             objectives.extend(rows);
         }
-        Ok((canary::judge(&pairs, &self.policy, look), objectives))
+        Ok((canary::judge_on(waiting.percent(), &pairs, &self.policy, look), objectives))
     }
 }
 

@@ -23,6 +23,7 @@ pub mod known_server;
 pub mod live;
 pub mod ops_client;
 pub mod plan;
+pub mod pressure;
 pub mod probes;
 pub mod recorder;
 pub mod sample;

@@ -24,6 +24,11 @@ use crate::slo::verdict::{CheckVerdict, RunVerdict};
 /// The generator's own lag past which a pair of arms says nothing, milliseconds (p99).
 pub const MAX_LAG_MS: f64 = 250.0;
 
+/// Percent of a run in which some task of the host waited for a processor, past which a candidate
+/// that is only slower says nothing: the scheduler may have kept one of two processes waiting for
+/// many blocks in a row, so their signs are no longer fair coins.
+pub const MAX_CPU_PRESSURE: f64 = 90.0;
+
 /// What no pass says anything about; every report says so (OPERATIONS.md §5.4, step 7).
 pub const CANNOT_SEE: &str = "It cannot see effects below the margins, slow leaks (the soak \
     profile's part), or faults that need traffic which this mix lacks.";
@@ -188,6 +193,8 @@ pub struct Judgement {
 struct Against {
     invalid: Vec<String>,
     failed: Vec<String>,
+    /// The same, of latencies and objectives: what a host without processors brings about too.
+    slow: Vec<String>,
     open: Vec<String>,
     /// Scenarios that are too small for a row of theirs to fail.
     small: Vec<String>,
@@ -197,6 +204,19 @@ struct Against {
 ///
 /// INVALID comes before FAIL, FAIL before INCONCLUSIVE (the order of OPERATIONS.md §3).
 pub fn judge(pairs: &[Pair], policy: &CanaryPolicy, look: Look) -> Judgement {
+    judge_on(None, pairs, policy, look)
+}
+
+/// The same on a host where some task waited for a processor in so many percent of the run.
+///
+/// Past [`MAX_CPU_PRESSURE`] what would fail by latency or objective alone is INVALID; errors that
+/// only the candidate has still fail.
+pub fn judge_on(
+    cpu_pressure: Option<f64>,
+    pairs: &[Pair],
+    policy: &CanaryPolicy,
+    look: Look,
+) -> Judgement {
     let mut against = Against::default();
     let (mut rows, mut caught) = (Vec::new(), Vec::new());
     if pairs.is_empty() {
@@ -213,7 +233,7 @@ pub fn judge(pairs: &[Pair], policy: &CanaryPolicy, look: Look) -> Judgement {
         rows.extend(measured.rows);
     }
     against.decide(&mut rows, look);
-    let (verdict, reasons) = against.verdict();
+    let (verdict, reasons) = against.verdict(cpu_pressure);
     Judgement { verdict, rows, reasons, would_have_caught: caught, cannot_see: CANNOT_SEE.into() }
 }
 
@@ -237,7 +257,7 @@ impl Against {
         }
         self.failed.extend(soundness::burst(pair, policy).map(say));
         if policy.require_candidate_meets_slo && !pair.candidate_meets_slo {
-            self.failed.push(say("the candidate breaks its own objectives".into()));
+            self.slow.push(say("the candidate breaks its own objectives".into()));
         }
     }
 
@@ -254,13 +274,23 @@ impl Against {
                 (true, false) | (false, true) => CheckVerdict::Warn,
             };
             if row.verdict == CheckVerdict::Fail {
-                self.failed.push(row.to_string());
+                let list = if row.is_latency() { &mut self.slow } else { &mut self.failed };
+                list.push(row.to_string());
             }
         }
     }
 
-    fn verdict(self) -> (RunVerdict, Vec<String>) {
-        let Self { invalid, failed, open, small: _ } = self;
+    fn verdict(self, cpu_pressure: Option<f64>) -> (RunVerdict, Vec<String>) {
+        let Self { mut invalid, mut failed, slow, open, small: _ } = self;
+        if let (true, false, Some(pressure)) = (failed.is_empty(), slow.is_empty(), cpu_pressure)
+            && pressure > MAX_CPU_PRESSURE
+        {
+            invalid.push(format!(
+                "some task of this host waited for a processor in {pressure:.0} % of the run, so \
+                 nobody can tell whose fault it is that the candidate is slower"
+            ));
+        }
+        failed.extend(slow);
         if !invalid.is_empty() {
             return (RunVerdict::Invalid, invalid);
         }
@@ -269,6 +299,13 @@ impl Against {
         }
         let verdict = if open.is_empty() { RunVerdict::Pass } else { RunVerdict::Inconclusive };
         (verdict, open)
+    }
+}
+
+impl Row {
+    /// Whether it says how long answers took, not what they were.
+    fn is_latency(&self) -> bool {
+        self.unit == Unit::Ms || self.metric == metrics::SLOW_TAIL
     }
 }
 

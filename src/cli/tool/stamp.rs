@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::common::Common;
-use crate::load::traffic;
+use crate::load::{pressure, traffic};
 use crate::slo::report::{Host, Kind, Target};
 
 /// How long the server may take to say its version; a tool waits for no more than this.
@@ -52,7 +52,7 @@ impl Stamp {
             cpus: std::thread::available_parallelism()
                 .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX)),
             load1: load1(),
-            cpu_pressure_before: pressure(),
+            cpu_pressure_before: pressure::last_10_s(),
             cpu_pressure_after: None,
         };
         Self { host, target, version: started.is_ok().then_some(version) }
@@ -60,7 +60,7 @@ impl Stamp {
 
     /// What was seen before and after.
     pub(super) fn finish(&self) -> (Host, Target) {
-        let host = Host { cpu_pressure_after: pressure(), ..self.host.clone() };
+        let host = Host { cpu_pressure_after: pressure::last_10_s(), ..self.host.clone() };
         let told = |answer: &Receiver<_>| answer.recv_timeout(PATIENCE).ok();
         let version = self.version.as_ref().and_then(told).flatten();
         (host, Target { version, ..self.target.clone() })
@@ -88,11 +88,4 @@ async fn signals(cancelled: &CancellationToken) {
 
 fn load1() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
-}
-
-/// `some avg10=` of `/proc/pressure/cpu`, percent.
-fn pressure() -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/pressure/cpu").ok()?;
-    let value = text.lines().next()?.split_once("avg10=")?.1;
-    value.split(' ').next()?.parse().ok()
 }

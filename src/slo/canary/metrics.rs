@@ -6,6 +6,9 @@ use crate::slo::policy::canary::LatencyMargin;
 use crate::slo::stats::{quantiles, sign_flip, sign_test};
 use crate::slo::verdict::CheckVerdict;
 
+/// The metric of answers that come late, whatever they say.
+pub(super) const SLOW_TAIL: &str = "slowTail";
+
 /// Rows of a scenario.
 pub(super) const METRICS: usize = 8;
 
@@ -62,7 +65,7 @@ pub(super) fn measure(pair: &Pair, policy: &CanaryPolicy) -> Measured {
         rows.push(Row { past_margin: past(margin, control, candidate), margin: kept, ..row });
     }
     let rates = [
-        ("slowTail", policy.slow_tail.max_rate_delta),
+        (SLOW_TAIL, policy.slow_tail.max_rate_delta),
         ("http5xx", policy.http5xx.max_rate_delta),
         ("network", policy.network.max_rate_delta),
         ("unknownStatus", policy.unknown_status.max_rate_delta),

@@ -113,6 +113,37 @@ fn lag_that_is_late_or_one_sided_is_invalid_and_shared_lag_is_not() {
 }
 
 #[test]
+fn on_a_host_without_processors_a_slower_candidate_is_invalid_and_one_with_errors_fails() {
+    let policy = CanaryPolicy::built_in();
+    let on = |pressure, pair: &Pair| {
+        let look = Look::only(policy.samples_per_arm, &policy);
+        judge_on(pressure, std::slice::from_ref(pair), &policy, look).verdict
+    };
+    let slower = pair(1, 120, |_, _, sample| sample.latency_ms += 50.0);
+    let mut broken = pair(1, 120, unchanged);
+    broken.candidate_meets_slo = false;
+    for late in [&slower, &broken] {
+        assert_eq!(on(None, late), RunVerdict::Fail);
+        assert_eq!(on(Some(MAX_CPU_PRESSURE), late), RunVerdict::Fail);
+        assert_eq!(on(Some(MAX_CPU_PRESSURE + 0.1), late), RunVerdict::Invalid);
+    }
+    let errors = pair(1, 120, |lots, _, sample| {
+        sample.latency_ms += 50.0;
+        if lots.unit() < 0.1 {
+            sample.ended = Ended::Http5xx;
+        }
+    });
+    assert_eq!(on(Some(100.0), &errors), RunVerdict::Fail);
+    let crash = pair(1, 120, |_, at, sample| {
+        if at > 40 && at < 50 {
+            sample.ended = Ended::Network;
+        }
+    });
+    assert_eq!(on(Some(100.0), &crash), RunVerdict::Fail);
+    assert_eq!(on(Some(100.0), &pair(1, 120, unchanged)), RunVerdict::Pass);
+}
+
+#[test]
 fn a_candidate_that_breaks_its_objectives_fails_however_alike_the_two_are() {
     let mut broken = pair(1, 120, unchanged);
     broken.candidate_meets_slo = false;
