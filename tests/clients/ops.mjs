@@ -91,7 +91,9 @@ const cases = {
     const names = await panel("tree").locator("summary .name").allInnerTexts();
     const branches = names.slice(0, 7);
     await panel("tree").locator("summary", { hasText: "limits" }).click();
-    const shards = await panel("tree").locator(".row", { hasText: "rate_limiter-" }).count();
+    const shard = panel("tree").locator(".row", { hasText: "rate_limiter-" });
+    await shard.first().waitFor();
+    const shards = await shard.count();
     await panel("config").locator("summary").click();
     const knob = await textOf(row("config", "OPS_TOKEN").locator("b"));
     const verdict = await textOf(headline);
