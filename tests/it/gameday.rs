@@ -277,6 +277,17 @@ fn a_server_of_the_tools_own_bears_what_is_done_to_its_process() {
     });
 }
 
+#[test]
+fn a_server_whose_alerts_nobody_takes_has_one_to_send_and_works_on() {
+    let stand = Stand::of(server());
+    let mut plan = shipped("sentry.down", 6);
+    plan["recoveryS"] = 3.into();
+    let ended = stand.plays_plan(&plan);
+    let told = format!("{}\n{}", ended.report, ended.said);
+    assert_eq!((ended.score(), ended.code), ("HELD", Some(0)), "{told}");
+    assert!(ended.day()["witness"].as_u64() > Some(0), "{told}");
+}
+
 /// Waits until the tool says that it is under the fault.
 fn under_the_fault(stand: Stand, tool: &mut Child) -> Stand {
     use std::io::{BufRead as _, BufReader};

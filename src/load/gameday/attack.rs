@@ -14,6 +14,8 @@ use super::server::Target;
 use super::tally::Tally;
 use super::traffic::{End, WEBHOOK, chat_body, deliver, delivery};
 
+mod alarm;
+
 /// Connections that crawl.
 const CRAWLERS: usize = 50;
 
@@ -60,7 +62,7 @@ impl Attack {
             "client.slowloris" => drop(tokio::spawn(crawl(means))),
             "fd.exhaust" => drop(tokio::spawn(hold(means))),
             "cpu.hog" => burn(&means),
-            "sentry.down" => drop(tokio::spawn(alarm(means))),
+            "sentry.down" => drop(tokio::spawn(alarm::alarm(means))),
             "webhook.replay_surge" => drop(tokio::spawn(repeat(means))),
             _ => return None,
         }
@@ -201,35 +203,6 @@ async fn repeat(means: Means) {
                 means.struck();
             }
         }
-        means.pause(1_000).await;
-    }
-}
-
-/// Chats of one caller until its limit has refused enough for an alert, and the order to send it:
-/// a recipient that nobody writes to is not missed. The server's fault bites, not this.
-async fn alarm(means: Means) {
-    const CHATS: u64 = 120;
-    let Ok(client) = Client::builder().no_proxy().build() else { return };
-    let url = |path: &str| means.target.base.join(path).expect("a path of ours is one");
-    let mut token = means.target.chat.as_ref().map(|token| token.expose().to_owned());
-    if token.is_none()
-        && let Ok(session) = client.post(url("/api/sessions/anonymous")).send().await
-    {
-        let session: serde_json::Value = session.json().await.unwrap_or_default();
-        token = session["token"].as_str().map(str::to_owned);
-    }
-    let token = token.unwrap_or_default();
-    for round in 0..CHATS / AT_ONCE {
-        let body = chat_body(&format!("gameday-alarm-{}-{round}", means.run));
-        let one = || {
-            let request = client.post(url("/api/chat")).bearer_auth(&token);
-            request.header("content-type", "application/json").body(body.clone()).send()
-        };
-        join_all((0..AT_ONCE).map(|_| one())).await;
-    }
-    let token = means.target.ops.as_ref().map_or("", |token| token.expose());
-    while means.goes_on() {
-        drop(client.post(url("/ops/alerts/run")).bearer_auth(token).send().await);
         means.pause(1_000).await;
     }
 }
