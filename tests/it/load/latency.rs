@@ -56,7 +56,7 @@ async fn corrected_latencies_of_a_stalling_server_are_its_closed_form_and_a_clos
 #[ignore = "needs oha"]
 async fn oha_with_its_latency_correction_sees_the_same() {
     let server = KnownServer::stalling(STALL, PERIOD).unwrap();
-    let flags = ["-z", "30s", "-q", "100", "-c", "200", "--latency-correction", "--no-tui"];
+    let flags = ["-z", "30s", "-w", "-q", "100", "-c", "200", "--latency-correction", "--no-tui"];
     let oha = std::process::Command::new("oha")
         .args(flags)
         .args(["--output-format", "json", &server.url()])
